@@ -23,7 +23,7 @@ def run_logger(name: str, level: str | int = "INFO") -> logging.Logger:
         logger._mox_level = logger.level  # type: ignore[attr-defined]
     if not logger.handlers:
         root_handlers = logging.getLogger().handlers
-        # absl's handler prints in a format of its own, which tools that read these lines don't know.
+        # absl's handler prints in a format of its own, unknown to tools that read these lines.
         foreign = [h for h in root_handlers if not type(h).__module__.startswith("absl.")]
         if not foreign:
             handler = logging.StreamHandler()
