@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
+)
+
+SCRIPT = """
+import tensorflow.compat.v1 as tf
+import mox_core as mox
+
+tf.flags.DEFINE_string("data_url", None, "folder of the data")
+tf.flags.DEFINE_integer("batch_size", 32, "samples per batch")
+flags = tf.flags.FLAGS
+
+
+def main(*args):
+    print(flags.data_url, flags.batch_size, flags.num_gpus)
+    print(mox.get_flag("num_gpus"), len(mox.get_flag(flag_name="worker_hosts").split(",")))
+
+
+if __name__ == "__main__":
+    tf.app.run(main=main)
+"""
+
+
+def run(tmp_path, *args: str) -> subprocess.CompletedProcess[str]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.run(
+        [sys.executable, str(script), *args],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+
+
+def test_tf_flags_and_tf_app_run_beside_mox(tmp_path):
+    result = run(tmp_path, "--data_url=here", "--num_gpus=2", "--worker_hosts", "a:1,b:1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["here 32 2", "2 2"]
+
+
+def test_tf_app_run_refuses_unknown_flags(tmp_path):
+    result = run(tmp_path, "--num_gpus=2", "--data_ulr=here")
+    assert result.returncode == 1
+    assert "Unknown command line flag 'data_ulr'. Did you mean: data_url ?" in result.stderr
