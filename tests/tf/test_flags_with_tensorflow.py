@@ -30,11 +30,11 @@ if __name__ == "__main__":
 """
 
 
-def run(tmp_path, *args: str) -> subprocess.CompletedProcess[str]:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+def run(tmp_path, *args: str, script: str = SCRIPT) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "script.py"
+    path.write_text(script)
     return subprocess.run(
-        [sys.executable, str(script), *args],
+        [sys.executable, str(path), *args],
         capture_output=True,
         text=True,
         timeout=240,
@@ -48,7 +48,11 @@ def test_tf_flags_and_tf_app_run_beside_mox(tmp_path):
     assert result.stdout.splitlines() == ["here 32 2", "2 2"]
 
 
-def test_tf_app_run_refuses_unknown_flags(tmp_path):
-    result = run(tmp_path, "--num_gpus=2", "--data_ulr=here")
+def test_tf_flags_read_without_app_run(tmp_path):
+    direct = SCRIPT.replace("tf.app.run(main=main)", "main()")
+    result = run(tmp_path, "--num_gpus=2", "--data_url=here", script=direct)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["here 32 2", "2 1"]
+    result = run(tmp_path, "--num_gpus=2", "--data_ulr=here", script=direct)
     assert result.returncode == 1
     assert "Unknown command line flag 'data_ulr'. Did you mean: data_url ?" in result.stderr
