@@ -263,12 +263,14 @@ class Program(abc.ABC):
     ) -> RestoreReport:
         """Reads the variables whose names `include` admits from files that `save` wrote.
 
+        The global step is one of them (its name is `global_step`), in every mode.
+
         Nothing is changed when the report lists missing or mismatched variables.
 
         Args:
             prefix: path of the checkpoint without its suffixes.
             include: name -> whether to read this variable.
-            state: optimizer state and the global step too.
+            state: the optimizer's state too.
 
         Raises:
             CheckpointError: the files are damaged or are of another kind.
