@@ -1,4 +1,4 @@
-"""Sessions that set everything up by themselves: `python -m nox -s demo`, `python -m nox -s tests`."""
+"""Sessions that set up all they need: `python -m nox -s demo`, `python -m nox -s tests`."""
 
 from __future__ import annotations
 
