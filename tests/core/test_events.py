@@ -11,6 +11,7 @@ import textwrap
 import time
 
 import pytest
+
 from mox_core.crc32c import _python_crc32c, crc32c, masked_crc32c
 from mox_core.errors import MoxError
 from mox_core.hooks.events import EventFileWriter, read_events

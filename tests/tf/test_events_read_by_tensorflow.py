@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mox_core.hooks.events import EventFileWriter, read_events
 
 tf = pytest.importorskip("tensorflow").compat.v1
