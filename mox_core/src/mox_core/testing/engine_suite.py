@@ -32,6 +32,7 @@ _TIERS = (
     "multi_loss",
     "auto_batch",
     "export",
+    "runs",
 )
 # Before they are imported: a failing assert then shows its values in an author's test run, too.
 pytest.register_assert_rewrite(
@@ -47,6 +48,7 @@ from mox_core.testing.engine_tiers.checkpoints import CheckpointsTier  # noqa: E
 from mox_core.testing.engine_tiers.export import ExportTier  # noqa: E402
 from mox_core.testing.engine_tiers.inter_mode import InterModeTier  # noqa: E402
 from mox_core.testing.engine_tiers.multi_loss import MultiLossTier  # noqa: E402
+from mox_core.testing.engine_tiers.runs import RunsTier  # noqa: E402
 from mox_core.testing.engine_tiers.specs import SpecsTier  # noqa: E402
 from mox_core.testing.engine_tiers.steps import StepsTier  # noqa: E402
 from mox_core.testing.engine_tiers.towers import TowersTier  # noqa: E402
@@ -63,6 +65,7 @@ class EngineSuite(
     MultiLossTier,
     AutoBatchTier,
     ExportTier,
+    RunsTier,
 ):
     """Subclass it as `Test...` and give it the fixtures `make_engine` and `problem`."""
 

@@ -117,7 +117,7 @@ class CheckpointsTier:
     def test_shapes_that_differ_change_nothing(self, bench: EngineBench, tmp_path: Path) -> None:
         batches = make_batches(2)
         more = partial(standard_spec, classes=CLASSES + 1)
-        _trained(bench, batches, make_spec=more).save(str(tmp_path / "a"))
+        _trained(bench, make_batches(3), make_spec=more).save(str(tmp_path / "a"))
         program = _trained(bench, batches)
         before = program.variables()
         report = program.restore(str(tmp_path / "a"), lambda name: True)
@@ -134,7 +134,7 @@ class CheckpointsTier:
         batches = make_batches(2)
         program = _trained(bench, batches, make_spec=_two_parts)
         before = program.variables()
-        _trained(bench, batches).save(str(tmp_path / "a"))
+        _trained(bench, make_batches(3)).save(str(tmp_path / "a"))
         report = program.restore(str(tmp_path / "a"), lambda name: True)
         smaller = bench.eval(batches).variables().keys()
         larger = bench.eval(batches, make_spec=_two_parts).variables().keys()
