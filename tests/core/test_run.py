@@ -691,3 +691,36 @@ def test_an_error_in_the_users_function_is_the_users_own(problem):
 
     with pytest.raises(KeyError, match="missing"):
         problem.run(model_fn=model_fn)
+
+
+# ---- Flags that an engine does not have ----------------------------------------------------------
+
+
+def test_a_cluster_that_the_engine_does_not_have(problem):
+    set_flag("worker_hosts", "a:1,b:1")
+    with pytest.raises(EngineError) as error:
+        problem.run()
+    assert "runs on one machine, but --worker_hosts is 'a:1,b:1'" in message(error)
+    set_flag("worker_hosts", "a:1")  # one worker is no cluster
+    set_flag("job_name", "worker")
+    assert problem.run().steps == 12
+
+
+def test_flags_that_mean_nothing_to_the_engine_are_said(problem, log_lines):
+    set_flag("use_fp16", True)
+    set_flag("variable_update", "replicated")
+    problem.run()
+    assert "WARNING:mox:Engine 'toy' ignores --use_fp16, --variable_update." in log_lines
+
+
+def test_silent_runs_print_warnings_only(problem, log_lines):
+    set_flag("silent", True)
+    problem.run()
+    assert log_lines == []
+
+
+def test_a_log_level_that_does_not_exist(problem):
+    set_flag("running_log_level", "LOUD")
+    with pytest.raises(MoxError) as error:
+        problem.run()
+    assert "running_log_level" in message(error) and "LOUD" in message(error)

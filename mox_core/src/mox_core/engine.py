@@ -46,6 +46,8 @@ class Capabilities:
         mixed_precision: dtypes in which it can compute over float32 variables.
         distributed: kinds of distributed runs, for example `"parameter_server"`.
         native_hooks: what else `ModelSpec.hooks` may hold, in words; empty for nothing.
+        flags: the flags that it honours besides those of the core. A run warns of others that are
+            set.
     """
 
     towers: bool = False
@@ -58,6 +60,7 @@ class Capabilities:
     mixed_precision: frozenset[str] = frozenset()
     distributed: frozenset[str] = frozenset()
     native_hooks: str = ""
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
