@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,17 @@ print(result.stop_reason)
     assert done.returncode == 0, done.stderr
     assert "step 0 is safe in logs/model.ckpt-0" in done.stdout
     assert done.stdout.splitlines()[-1] == "accuracy is above 0.99"
+
+
+def test_the_table_of_flags_is_that_of_the_registry():
+    """`python tests/core/flags_table.py` writes it anew."""
+    flags_table = runpy.run_path(str(Path(__file__).with_name("flags_table.py")))
+    assert flags_table["written"]() == flags_table["table"]()
+
+
+def test_every_argument_of_run_is_in_the_docs():
+    from mox_core import run
+
+    text = (DOCS / "run.md").read_text()
+    for name in inspect.signature(run).parameters:
+        assert f"| `{name}` |" in text, name

@@ -24,7 +24,7 @@ def run_logger(name: str, level: str = "INFO") -> logging.Logger:
     """
     if not isinstance(logging.getLevelName(level.upper()), int):
         raise FlagError(
-            f"flag --running_log_level: {level!r} is not a level; use DEBUG, INFO, WARNING or ERROR."
+            f"flag --running_log_level: {level!r} is no level: use DEBUG, INFO, WARNING, ERROR."
         )
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET or getattr(logger, "_mox_level", None) == logger.level:
