@@ -23,6 +23,8 @@ GROUPS: dict[Kind, str] = {
 
 _KINDS: dict[str, Kind] = {group: kind for kind, group in GROUPS.items()}
 
+_ON_MOX_CORE = re.compile(r"mox[-_.]+core(?![-_.\w])", re.IGNORECASE)
+
 logger = logging.getLogger("mox")
 
 
@@ -67,7 +69,7 @@ class Candidate:
     @cached_property
     def unmet_requirement(self) -> str | None:
         """The requirement on mox-core that the running version does not meet, if there is one."""
-        ours = [text for text in self.requires if re.match(r"mox[-_.]core\b", text, re.IGNORECASE)]
+        ours = [text for text in self.requires if _ON_MOX_CORE.match(text)]
         if not ours:
             return None
         from packaging.requirements import InvalidRequirement, Requirement

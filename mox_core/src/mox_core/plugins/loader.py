@@ -166,20 +166,41 @@ class PluginManager:
         """
         hook, argument = _SELECT_HOOKS[kind]
         full_name = f"{GROUPS[kind]}:{name}"
-        if full_name in self._by_hand:
+        candidate = self.load(kind, name, asked=asked)
+        try:
             provided = self._loaded.call_one(full_name, hook, **{argument: name})
-        else:
-            candidate = self._find(kind, name, asked)
-            try:
-                self._load(candidate)
-                provided = self._loaded.call_one(full_name, hook, **{argument: name})
-            except MoxError:
+        except MoxError:
+            raise
+        except (Exception, SystemExit) as error:
+            if candidate is None:
                 raise
-            except (Exception, SystemExit) as error:
-                raise PluginError(messages.failed(candidate, error)) from error
+            raise PluginError(messages.failed(candidate, error)) from error
         if provided is None:
             raise PluginError(messages.no_answer(kind, name, hook=hook))
         return provided
+
+    def load(self, kind: Kind, name: str, *, asked: str | None = None) -> Candidate | None:
+        """Imports the one plugin of a name and registers its hooks.
+
+        Args:
+            kind: The kind of plugin.
+            name: The entry-point name.
+            asked: As for `select`.
+
+        Returns:
+            Where it was found; None for one that the program registered itself.
+
+        Raises:
+            PluginError: As for `select`.
+        """
+        if f"{GROUPS[kind]}:{name}" in self._by_hand:
+            return None
+        candidate = self._find(kind, name, asked)
+        try:
+            self._load(candidate)
+        except (Exception, SystemExit) as error:
+            raise PluginError(messages.failed(candidate, error)) from error
+        return candidate
 
     def _find(self, kind: Kind, name: str, asked: str | None) -> Candidate:
         found = self.candidates(kind, name)
@@ -215,16 +236,12 @@ class PluginManager:
         for candidate in self.candidates("plugin"):
             if not self._admits(candidate):
                 continue
-            problem = self._problem(candidate)
-            error: BaseException | None = None
-            text = problem[1] if problem else ""
-            if not problem:
-                try:
-                    self._load(candidate)
-                except (Exception, SystemExit) as caught:
-                    error, text = caught, messages.failed(candidate, caught)
-            if text:
-                self._loaded.warn_once(candidate.full_name, text.replace("\n ", ""), error)
+            try:
+                self.load("plugin", candidate.name)
+            except PluginError as error:
+                first, _, advice = str(error).partition("\n")
+                text = f"{first.rstrip('.')}. {advice.strip()}"
+                self._loaded.warn_once(candidate.full_name, text, error.__cause__)
 
     @property
     def hook(self) -> pluggy.HookRelay:
