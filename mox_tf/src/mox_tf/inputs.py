@@ -56,7 +56,7 @@ def build_input(
         SpecError: input_fn returned something that is no input.
     """
     if input_fn is None:
-        return InputPipeline([[] for _ in range(towers)], [tf.no_op()] * towers)
+        return InputPipeline([[] for _ in range(towers)], [tf.no_op()] * towers, spec=[])
     where = f"input_fn({mode!s})"
     with tf.device(INPUT_DEVICE):
         returned = call_user_function(input_fn, mode)
