@@ -1,0 +1,76 @@
+"""mox: a plugin framework for training models.
+
+    import mox_core as mox
+
+    mox.run(input_fn=..., model_fn=..., optimizer_fn=..., run_mode=mox.ModeKeys.TRAIN)
+
+The engine is chosen with `--engine`; `import mox_tf as mox` (or another engine's package) fixes it.
+Names are loaded when they are first used; importing this package loads no framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from mox_core.flags import install as _install_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mox_core import errors as errors
+    from mox_core.engine import Engine as Engine
+    from mox_core.errors import MoxError as MoxError
+    from mox_core.flags import get_flag as get_flag
+    from mox_core.flags import set_flag as set_flag
+    from mox_core.hooks import EarlyStoppingHook as EarlyStoppingHook
+    from mox_core.hooks import LogEvaluationMetricHook as LogEvaluationMetricHook
+    from mox_core.hooks import RunHook as RunHook
+    from mox_core.plugins import hookimpl as hookimpl
+    from mox_core.run import RunResult as RunResult
+    from mox_core.run import RunState as RunState
+    from mox_core.run import run as run
+    from mox_core.spec import ExportKeys as ExportKeys
+    from mox_core.spec import ExportSpec as ExportSpec
+    from mox_core.spec import ModeKeys as ModeKeys
+    from mox_core.spec import ModelSpec as ModelSpec
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "EarlyStoppingHook": "mox_core.hooks",
+    "Engine": "mox_core.engine",
+    "ExportKeys": "mox_core.spec",
+    "ExportSpec": "mox_core.spec",
+    "LogEvaluationMetricHook": "mox_core.hooks",
+    "ModeKeys": "mox_core.spec",
+    "ModelSpec": "mox_core.spec",
+    "MoxError": "mox_core.errors",
+    "RunHook": "mox_core.hooks",
+    "RunResult": "mox_core.run",
+    "RunState": "mox_core.run",
+    "errors": "mox_core",
+    "get_flag": "mox_core.flags",
+    "hookimpl": "mox_core.plugins",
+    "run": "mox_core.run",
+    "set_flag": "mox_core.flags",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> object:
+    module = _PUBLIC.get(name)
+    if module is None:
+        raise AttributeError(f"module 'mox_core' has no attribute {name!r}")
+    if module == __name__:
+        value: object = importlib.import_module(f"mox_core.{name}")
+    else:
+        value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_install_flags()

@@ -1,0 +1,399 @@
+"""Checkpoints: where to load from, how to save so that a kill at any moment loses nothing.
+
+A checkpoint is a set of files `model.ckpt-<step>*` that the engine wrote, with a record beside them
+(`model.ckpt-<step>.mox.json`: sizes, variables, step, state of hooks). The file `checkpoint`
+points to the newest, in TensorFlow's own text format, so that its tools read these folders too.
+
+Saving: the engine writes into a staging folder; the files are flushed to disk and renamed into
+`log_dir`, the record last; then the pointer is replaced; then old checkpoints are removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mox_core.engine import VariableInfo
+from mox_core.errors import CheckpointError
+
+__all__ = [
+    "CheckpointInfo",
+    "CheckpointStore",
+    "check_intact",
+    "describe_checkpoint",
+    "latest_checkpoint",
+    "read_record",
+    "resolve_checkpoint",
+]
+
+BASENAME = "model.ckpt"
+POINTER = "checkpoint"
+_RECORD_SUFFIX = ".mox.json"
+_STAGING = ".mox-saving-"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """A checkpoint as `mox checkpoint show` prints it.
+
+    Args:
+        path: prefix, without suffixes.
+        step: the global step, or None when unknown.
+        engine: name of the engine that wrote it, or None.
+        mox_version: of the mox that wrote it, or None.
+        time: when, in seconds since the epoch, or None.
+        files: (name, size in bytes).
+        variables: None when nothing here can read them.
+        hooks: state of hooks, by their key.
+    """
+
+    path: str
+    step: int | None
+    engine: str | None = None
+    mox_version: str | None = None
+    time: float | None = None
+    files: list[tuple[str, int]] = field(default_factory=list)
+    variables: list[VariableInfo] | None = None
+    hooks: Mapping[str, Any] = field(default_factory=dict)
+
+
+def latest_checkpoint(directory: str) -> str | None:
+    """Returns the prefix of the newest checkpoint in a folder, None when it has none.
+
+    Raises:
+        CheckpointError: the folder's pointer names files that are gone.
+    """
+    pointer = os.path.join(directory, POINTER)
+    if not os.path.isfile(pointer):
+        return None
+    names = _read_pointer(pointer)
+    for name in names:
+        prefix = os.path.join(directory, name)
+        if _files_of(prefix):
+            return prefix
+    if not names:
+        raise CheckpointError(
+            f"{pointer} is not a checkpoint pointer (no model_checkpoint_path in it).\n"
+            f"  Name a checkpoint by its prefix, like {os.path.join(directory, BASENAME)}-100."
+        )
+    raise CheckpointError(
+        f"{pointer} points to {names[0]}, but no such files are there.\n"
+        "  Restore them, or remove the file `checkpoint` to begin afresh."
+    )
+
+
+def resolve_checkpoint(path: str) -> str | None:
+    """Returns the checkpoint prefix that `path`, a folder or a prefix, stands for; None for none.
+
+    Raises:
+        CheckpointError: as `latest_checkpoint` does.
+    """
+    if os.path.isdir(path):
+        return latest_checkpoint(path)
+    for suffix in (".index", ".meta", _RECORD_SUFFIX):
+        if path.endswith(suffix) and os.path.isfile(path):
+            path = path[: -len(suffix)]
+    return path if _files_of(path) else None
+
+
+def read_record(prefix: str) -> dict[str, Any] | None:
+    """Returns the record that mox wrote beside a checkpoint; None for other checkpoints.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    path = prefix + _RECORD_SUFFIX
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or "files" not in record:
+        raise _damaged(prefix, path, "cannot be read")
+    return record
+
+
+def check_intact(prefix: str) -> None:
+    """Compares the files of a checkpoint with its record.
+
+    Raises:
+        CheckpointError: a file is missing or has another size; names a checkpoint to use instead.
+    """
+    record = read_record(prefix)
+    if record is None:
+        return
+    folder = os.path.dirname(prefix)
+    for name, size in record["files"].items():
+        path = os.path.join(folder, name)
+        try:
+            found = os.path.getsize(path)
+        except OSError:
+            raise _damaged(prefix, path, "is missing") from None
+        if found != size:
+            raise _damaged(prefix, path, f"has {found} bytes, {size} were written")
+
+
+def describe_checkpoint(path: str) -> CheckpointInfo:
+    """Describes the checkpoint at `path`, a folder or a prefix.
+
+    Checkpoints that mox wrote describe themselves; for others the installed engines are asked.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    prefix = resolve_checkpoint(path)
+    if prefix is None:
+        raise CheckpointError(
+            f"no checkpoint at {path!r}.\n"
+            "  Give a log_dir, or a prefix such as log_dir/model.ckpt-1000 (without suffixes)."
+        )
+    files = [(os.path.basename(file), os.path.getsize(file)) for file in _files_of(prefix)]
+    record = read_record(prefix)
+    if record is None:
+        number = re.search(r"-(\d+)$", prefix)
+        step = int(number.group(1)) if number else None
+        return CheckpointInfo(prefix, step, files=files, variables=_ask_engines(prefix))
+    check_intact(prefix)
+    return CheckpointInfo(
+        prefix,
+        record.get("step"),
+        record.get("engine"),
+        record.get("mox_version"),
+        record.get("time"),
+        files,
+        [VariableInfo(name, tuple(shape), dtype) for name, shape, dtype in record["variables"]],
+        record.get("hooks", {}),
+    )
+
+
+class CheckpointStore:
+    """The checkpoints of one `log_dir`.
+
+    Args:
+        directory: created when missing.
+        engine: name of the engine, for the record.
+        keep: how many checkpoints stay; 0: all.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+
+    def __init__(self, directory: str, *, engine: str, keep: int) -> None:
+        self.directory = directory
+        self._engine = engine
+        self._keep = keep
+        _require_writable(directory)
+        _remove_stale_staging(directory)
+
+    def save(
+        self,
+        step: int,
+        write: Callable[[str], None],
+        *,
+        variables: list[VariableInfo],
+        hooks: Mapping[str, Any],
+    ) -> str:
+        """Saves a checkpoint and returns its prefix.
+
+        Args:
+            step: the global step.
+            write: writes the engine's files at the prefix that it gets.
+            variables: for the record.
+            hooks: key -> JSON state, for the record.
+
+        Raises:
+            CheckpointError: the disk is full, or writing failed otherwise; what was there before
+                is intact.
+        """
+        name = f"{BASENAME}-{step}"
+        staging = os.path.join(self.directory, f"{_STAGING}{os.getpid()}")
+        try:
+            os.makedirs(staging, exist_ok=True)
+            write(os.path.join(staging, name))
+            record = {
+                "mox_version": _version(),
+                "engine": self._engine,
+                "step": step,
+                "time": time.time(),
+                "files": {entry.name: entry.stat().st_size for entry in os.scandir(staging)},
+                "variables": [[v.name, list(v.shape), v.dtype] for v in variables],
+                "hooks": dict(hooks),
+            }
+            if not record["files"]:
+                raise CheckpointError(f"the engine {self._engine!r} wrote no file for {name}.")
+            with open(os.path.join(staging, name + _RECORD_SUFFIX), "w", encoding="utf-8") as file:
+                json.dump(record, file)
+            self._publish(staging, name)
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(
+                f"could not save a checkpoint for step {step} into {self.directory}: "
+                f"{_reason(error)}\n  {self._what_remains()} Free some space or choose another "
+                "log_dir, then run the same command again."
+            ) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return os.path.join(self.directory, name)
+
+    def _publish(self, staging: str, name: str) -> None:
+        record = name + _RECORD_SUFFIX
+        files = [entry for entry in sorted(os.listdir(staging)) if entry != record] + [record]
+        for file in files:
+            _flush_to_disk(os.path.join(staging, file))
+        for file in files:
+            os.replace(os.path.join(staging, file), os.path.join(self.directory, file))
+        pointer = os.path.join(self.directory, POINTER)
+        listed = _read_pointer(pointer) if os.path.isfile(pointer) else []
+        older = [one for one in reversed(listed) if one != name]
+        kept = [one for one in [*older, name] if _files_of(os.path.join(self.directory, one))]
+        dropped = kept[: -self._keep] if self._keep else []
+        kept = kept[len(dropped) :]
+        temporary = os.path.join(staging, POINTER)
+        with open(temporary, "w", encoding="utf-8") as text:
+            text.write(_pointer_text(name, kept))
+        _flush_to_disk(temporary)
+        os.replace(temporary, pointer)
+        _flush_to_disk(self.directory)
+        for one in dropped:
+            for path in _files_of(os.path.join(self.directory, one)):
+                os.remove(path)
+
+    def _what_remains(self) -> str:
+        try:
+            latest = latest_checkpoint(self.directory)
+        except CheckpointError:
+            latest = None
+        return f"The last checkpoint, {latest}, is intact." if latest else "None was saved before."
+
+
+def _files_of(prefix: str) -> list[str]:
+    """All files of a checkpoint: `prefix` itself or `prefix.<suffix>`."""
+    folder, name = os.path.split(prefix)
+    try:
+        entries = sorted(os.listdir(folder or "."))
+    except OSError:
+        return []
+    return [
+        os.path.join(folder, entry)
+        for entry in entries
+        if entry == name or entry.startswith(name + ".")
+    ]
+
+
+def _read_pointer(path: str) -> list[str]:
+    """Names of checkpoints relative to the pointer's folder, the newest first."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    entries = re.findall(r'^\s*(all_)?model_checkpoint_paths?:\s*"((?:[^"\\]|\\.)*)"', text, re.M)
+    names = [(bool(every), _unescape(name)) for every, name in entries]
+    newest = [name for every, name in names if not every]
+    older = [name for every, name in reversed(names) if every and name not in newest]
+    return newest + older
+
+
+def _pointer_text(newest: str, kept: list[str]) -> str:
+    lines = [f"model_checkpoint_path: {json.dumps(newest)}"]
+    lines += [f"all_model_checkpoint_paths: {json.dumps(name)}" for name in kept]
+    return "\n".join(lines) + "\n"
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _flush_to_disk(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _require_writable(directory: str) -> None:
+    probe = os.path.join(directory, f"{_STAGING}{os.getpid()}")
+    try:
+        os.makedirs(probe, exist_ok=True)
+        os.rmdir(probe)
+    except OSError as error:
+        raise CheckpointError(
+            f"log_dir {directory!r} cannot be written: {_reason(error)}\n"
+            "  Choose another folder with mox.run(log_dir=...)."
+        ) from error
+
+
+def _remove_stale_staging(directory: str) -> None:
+    """Removes what processes that were killed while saving have left."""
+    for entry in _staging_folders(directory):
+        process = entry.rpartition("-")[2]
+        if process.isdigit() and int(process) != os.getpid() and not _is_alive(int(process)):
+            shutil.rmtree(os.path.join(directory, entry), ignore_errors=True)
+
+
+def _staging_folders(directory: str) -> Iterator[str]:
+    return (entry for entry in os.listdir(directory) if entry.startswith(_STAGING))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _damaged(prefix: str, path: str, what: str) -> CheckpointError:
+    folder = os.path.dirname(prefix)
+    pointer = os.path.join(folder, POINTER)
+    names = _read_pointer(pointer) if os.path.isfile(pointer) else []
+    others = [name for name in names if name != os.path.basename(prefix)]
+    return CheckpointError(
+        f"checkpoint {prefix} is damaged: {os.path.basename(path)} {what}.\n  "
+        + (
+            f"To go on from an older one, give another log_dir and checkpoint_path="
+            f"{os.path.join(folder, others[0])!r}."
+            if others
+            else "No other checkpoint is in this folder."
+        )
+    )
+
+
+def _ask_engines(prefix: str) -> list[VariableInfo] | None:
+    from mox_core.plugins import get_manager
+
+    manager = get_manager()
+    for info in manager.infos():
+        if info.kind != "engine" or info.state != "ok":
+            continue
+        try:
+            variables = manager.select("engine", info.name).read_checkpoint(prefix)
+        except CheckpointError:
+            raise
+        except Exception:  # an engine whose framework is absent cannot tell
+            continue
+        if variables is not None:
+            return list(variables)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + "."
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first if first.endswith(".") else first + "."
+
+
+def _version() -> str:
+    from mox_core import __version__
+
+    return __version__

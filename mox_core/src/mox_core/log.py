@@ -1,0 +1,33 @@
+"""Where a run's lines go."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["run_logger"]
+
+
+def run_logger(name: str, level: str | int = "INFO") -> logging.Logger:
+    """Returns the logger of a run, with a handler that prints `INFO:<name>:<message>`.
+
+    A handler is added only when no other would print the line, so that a script's own
+    logging set-up keeps its format and no line is printed twice.
+
+    Args:
+        name: `tensorflow` for the TensorFlow engine, and so on.
+        level: set unless the script chose one.
+    """
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET or getattr(logger, "_mox_level", None) == logger.level:
+        logger.setLevel(level)
+        logger._mox_level = logger.level  # type: ignore[attr-defined]
+    if not logger.handlers:
+        root_handlers = logging.getLogger().handlers
+        # absl's handler prints in a format of its own, unknown to tools that read these lines.
+        foreign = [h for h in root_handlers if not type(h).__module__.startswith("absl.")]
+        if not foreign:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+            logger.addHandler(handler)
+            logger.propagate = not root_handlers and logger.propagate
+    return logger

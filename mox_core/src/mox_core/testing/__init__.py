@@ -1,0 +1,26 @@
+"""For authors of engines: a complete small engine to read, and the tests that any engine passes.
+
+Needs `pip install mox-core[testing]` (NumPy and pytest).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mox_core.testing.toy_engine import ToyEngine
+    from mox_core.testing.toy_export import load_exported
+
+__all__ = ["ToyEngine", "load_exported"]
+
+_MODULES = {
+    "ToyEngine": "toy_engine",
+    "load_exported": "toy_export",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

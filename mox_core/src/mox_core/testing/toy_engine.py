@@ -1,0 +1,439 @@
+"""A complete engine in NumPy: the reference for authors, and what core's own tests run on.
+
+It is eager: model_fn is called in every step, once per tower, with tensors that hold values. What
+a model is made of stands in `toy_nn`, how input_fn is read in `toy_inputs`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mox_core.engine import (
+    Capabilities,
+    Cluster,
+    Engine,
+    EngineConfig,
+    Fetch,
+    Program,
+    ProgramRequest,
+    RestoreReport,
+    StepResults,
+    VariableInfo,
+)
+from mox_core.errors import CheckpointError, EngineError, SpecError
+from mox_core.hooks.base import RunHook
+from mox_core.spec import ExportSpec, Mode, ModeKeys, ModelSpec, not_scalar_error
+from mox_core.testing.toy_checkpoint import read_arrays, write_arrays
+from mox_core.testing.toy_export import export_toy_npz
+from mox_core.testing.toy_inputs import Batch, Feed
+from mox_core.testing.toy_nn import (
+    Array,
+    Optimizer,
+    Tensor,
+    Variable,
+    VariableStore,
+    gradients,
+    replay,
+)
+
+__all__ = ["ToyEngine", "ToyProgram"]
+
+GLOBAL_STEP = "global_step"
+
+
+class ToyEngine(Engine):
+    """Trains small models with NumPy."""
+
+    name = "toy"
+    capabilities = Capabilities(
+        towers=True,
+        inter_mode=True,
+        multi_loss=True,
+        auto_batch=True,
+        export_formats=("toy_npz",),
+    )
+
+    def __init__(self) -> None:
+        self._towers = 1
+
+    def setup(self, config: EngineConfig) -> Cluster:
+        """Remembers the number of towers; there is nothing to connect to."""
+        self._towers = config.towers
+        return Cluster()
+
+    def build(self, request: ProgramRequest) -> ToyProgram:
+        """Makes the program, which calls the user's functions once to see what they make."""
+        return ToyProgram(request, self._towers)
+
+    def describe(self) -> dict[str, str]:
+        """Versions, for `mox doctor`."""
+        return {"numpy": np.__version__, "machine": platform.machine()}
+
+    def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
+        """Describes a checkpoint that was copied without mox's record of it."""
+        try:
+            return _infos(read_arrays(prefix))
+        except CheckpointError:
+            return None
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """One call of model_fn.
+
+    Args:
+        inputs: position or name -> the tensor that model_fn got.
+        spec: what it returned.
+    """
+
+    inputs: dict[Any, Tensor]
+    spec: ModelSpec
+
+    @property
+    def samples(self) -> int | None:
+        """The leading dimension of the first input."""
+        shape = next(iter(self.inputs.values())).shape
+        return shape[0] if shape else None
+
+    def values(self) -> dict[str, float]:
+        """`log_info` as numbers."""
+        return {name: float(_array(value)) for name, value in (self.spec.log_info or {}).items()}
+
+    def outputs(self) -> dict[str, Array]:
+        """`output_info` as arrays."""
+        return {name: _array(value) for name, value in (self.spec.output_info or {}).items()}
+
+    def nonfinite_losses(self) -> tuple[str, ...]:
+        """Names of the losses that are NaN or infinite."""
+        named = zip(self.spec.loss_names(), self.spec.losses, strict=True)
+        return tuple(name for name, loss in named if not np.isfinite(_array(loss)))
+
+
+@dataclass
+class Update:
+    """How one loss changes the variables.
+
+    Args:
+        optimizer: the user's.
+        slots: variable -> slot name -> the optimizer's state.
+    """
+
+    optimizer: Optimizer
+    slots: dict[Variable, dict[str, Array]] = field(default_factory=dict)
+
+
+class ToyProgram(Program):
+    """The user's functions and their variables.
+
+    Args:
+        request: what to build.
+        towers: how many calls of model_fn make a step.
+    """
+
+    def __init__(self, request: ProgramRequest, towers: int) -> None:
+        self.request = request
+        self._towers = 1 if request.mode == ModeKeys.EXPORT else towers
+        self._store = VariableStore()
+        self._global_step = 0
+        self._updates: list[Update] = []
+        self._feed = None if request.mode == ModeKeys.EXPORT else self._make_feed(request.mode)
+        # The first call makes the variables and shows the hooks; its values are not used.
+        self._first = self._call_model(
+            request.mode, self._feed.first if self._feed else _zeros(request.input_spec)
+        )
+        self.hooks = _checked_hooks(self._first.spec)
+        self.export_spec = _checked_export_spec(self._first.spec)
+        self.input_spec = {
+            key: (tensor.shape, tensor.value.dtype) for key, tensor in self._first.inputs.items()
+        }
+        if request.mode == ModeKeys.TRAIN:
+            self._updates = _make_updates(request, self._first.spec)
+        if request.inter_mode is not None:
+            self._inter_feed = self._make_feed(request.inter_mode)
+            self._inter_first = self._call_model(request.inter_mode, self._inter_feed.first)
+            self.inter_hooks = _checked_hooks(self._inter_first.spec)
+        self._store.frozen = True
+
+    @property
+    def towers(self) -> int:
+        """How many calls of model_fn make a step."""
+        return self._towers
+
+    @property
+    def global_step(self) -> int:
+        """How many updates were done."""
+        return self._global_step
+
+    def start(self) -> None:
+        """Nothing to do: the first call of model_fn has made the variables."""
+
+    # ---- Steps -------------------------------------------------------------------------------
+
+    def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
+        """Runs at most `n` steps."""
+        results = StepResults(steps=0, global_step=self._global_step)
+        calls: list[ModelCall] = []
+        while results.steps < n and results.ended is None:
+            if results.steps and stop():
+                results.ended = "stop"
+                break
+            batches = self._next_batches()
+            if not batches:
+                results.ended = "data"
+                break
+            calls = [self._call_model(self.request.mode, batch) for batch in batches]
+            results.steps += 1
+            if fetch.outputs:
+                results.outputs += [call.outputs() for call in calls]
+            if self._updates:
+                results.nonfinite = _nonfinite_losses(calls)
+                if results.nonfinite and self.request.stop_on_nan:
+                    results.ended = "nan"  # before the update, which would spoil the variables
+                else:
+                    self._update(calls)
+        results.global_step = self._global_step
+        if fetch.values:
+            results.values = [call.values() for call in calls]
+            results.samples = [call.samples for call in calls]
+        return results
+
+    def evaluate(
+        self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
+    ) -> list[tuple[dict[str, float], int | None]]:
+        """Computes `values` again for each batch of the inter mode."""
+        mode = self.request.inter_mode
+        for name, value in values.items():
+            if _array(value).shape:
+                raise not_scalar_error(
+                    f"hooks: monitor_info[{name!r}]", _array(value).shape, str(mode)
+                )
+        tensors = [
+            value if isinstance(value, Tensor) else Tensor(value) for value in values.values()
+        ]
+        rows: list[tuple[dict[str, float], int | None]] = []
+        while len(rows) < steps and not (rows and stop()):
+            batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
+            if not batches:
+                break
+            inputs = self._inter_first.inputs
+            given = {tensor: batches[0][key] for key, tensor in inputs.items()}
+            numbers = [float(number) for number in replay(tensors, given)]
+            first = next(iter(batches[0].values()))
+            samples = len(first) if first.shape else None
+            rows.append((dict(zip(values, numbers, strict=True)), samples))
+        return rows
+
+    def _make_feed(self, mode: Mode) -> Feed:
+        request = self.request
+        assert request.input_fn is not None
+        return Feed(
+            request.input_fn,
+            mode,
+            batch_size=request.batch_size if request.auto_batch else None,
+            keep_rest=mode != ModeKeys.TRAIN,
+        )
+
+    def _next_batches(self) -> list[Batch]:
+        """One batch per tower; at the end of the data fewer, but not for an update."""
+        assert self._feed is not None, "a program of mode EXPORT runs no steps"
+        batches = self._feed.take(self._towers)
+        return [] if self._updates and len(batches) < self._towers else batches
+
+    def _call_model(self, mode: Mode, batch: Batch) -> ModelCall:
+        inputs = {key: Tensor(array) for key, array in batch.items()}
+        named = any(isinstance(key, str) for key in inputs)
+        with self._store.active():
+            returned = self.request.model_fn(dict(inputs) if named else list(inputs.values()), mode)
+        spec = ModelSpec.require(returned, mode)
+        for index, loss in enumerate(spec.losses):
+            where = f"loss[{index}]" if len(spec.losses) > 1 else "loss"
+            if _array(loss).shape:
+                raise not_scalar_error(where, _array(loss).shape, mode)
+        for name, value in (spec.log_info or {}).items():
+            if _array(value).shape:
+                raise not_scalar_error(f"log_info[{name!r}]", _array(value).shape, mode)
+        return ModelCall(inputs, spec)
+
+    def _update(self, calls: list[ModelCall]) -> None:
+        """Averages the gradients over the towers; takes all of them before it applies any."""
+        per_loss = [
+            [gradients(call.spec.losses[index]) for call in calls]
+            for index in range(len(self._updates))
+        ]
+        for update, towers in zip(self._updates, per_loss, strict=True):
+            for variable, slots in update.slots.items():
+                unused = np.zeros_like(variable.value)
+                gradient = np.mean([tower.get(variable, unused) for tower in towers], axis=0)
+                variable.value = update.optimizer.update(
+                    variable.value, gradient, slots, self._global_step
+                )
+        self._global_step += 1
+
+    # ---- Variables and checkpoints -----------------------------------------------------------
+
+    def _state(self) -> dict[str, Array]:
+        """Optimizer slots and the global step, by the names that a checkpoint has for them."""
+        state = {}
+        for index, update in enumerate(self._updates):
+            suffix = f"_{index}" if index else ""
+            for variable, slots in update.slots.items():
+                for slot, array in slots.items():
+                    state[f"{variable.name}/{slot}{suffix}"] = array
+        return {**state, GLOBAL_STEP: np.asarray(self._global_step)}
+
+    def variables(self) -> dict[str, Array]:
+        """Copies of all arrays that `save` writes."""
+        model = {name: variable.value for name, variable in self._store.variables.items()}
+        return {name: array.copy() for name, array in {**model, **self._state()}.items()}
+
+    def assign(self, values: Mapping[str, Any]) -> None:
+        """Sets variables, or changes nothing when a name or a shape does not fit."""
+        current = self.variables()
+        for name, value in values.items():
+            if name not in current or np.shape(value) != current[name].shape:
+                raise SpecError(
+                    f"there is no variable {name!r} of shape {np.shape(value)} in this program."
+                )
+        state = self._state()
+        for name, value in values.items():
+            if name == GLOBAL_STEP:
+                self._global_step = int(value)
+            elif name in state:
+                state[name][...] = value
+            else:
+                variable = self._store.variables[name]
+                variable.value = np.array(value, dtype=variable.value.dtype)
+
+    def variable_infos(self) -> list[VariableInfo]:
+        """Describes all that `save` writes."""
+        return _infos(self.variables())
+
+    def nonfinite_variables(self) -> list[str]:
+        """Names of variables that hold NaN or infinity."""
+        return [name for name, array in self.variables().items() if not np.isfinite(array).all()]
+
+    def save(self, prefix: str) -> None:
+        """Writes `<prefix>.npz`."""
+        write_arrays(prefix, self.variables())
+
+    def restore(
+        self, prefix: str, include: Callable[[str], bool], *, state: bool = True
+    ) -> RestoreReport:
+        """Reads `<prefix>.npz`; all of it is checked before anything is changed."""
+        saved = read_arrays(prefix)
+        state_names = self._state().keys()
+        fitting: dict[str, Array] = {}
+        missing: list[str] = []
+        missing_state: list[str] = []
+        mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        for name, current in self.variables().items():
+            is_state = name in state_names
+            if not include(name) or (is_state and not state):
+                continue
+            if name not in saved:
+                (missing_state if is_state else missing).append(name)
+            elif saved[name].shape != current.shape:
+                mismatched[name] = (saved[name].shape, current.shape)
+            else:
+                fitting[name] = saved[name]
+        if missing or mismatched:
+            fitting = {}
+        self.assign(fitting)
+        return RestoreReport(tuple(fitting), tuple(missing), tuple(missing_state), mismatched)
+
+    def export(self, export_format: str, directory: str) -> None:
+        """Writes the model into `directory`.
+
+        Raises:
+            EngineError: another format was asked for.
+        """
+        if export_format not in ToyEngine.capabilities.export_formats:
+            raise EngineError(f"engine 'toy' exports toy_npz, not {export_format!r}.")
+        assert self.export_spec is not None, "ModelSpec.require has checked it"
+        export_toy_npz(self.export_spec, self._first.inputs, directory)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _array(value: Any) -> Array:
+    return value.value if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _zeros(input_spec: Mapping[Any, Any]) -> Batch:
+    return {key: np.zeros(shape, dtype) for key, (shape, dtype) in input_spec.items()}
+
+
+def _infos(arrays: Mapping[str, Array]) -> list[VariableInfo]:
+    return [VariableInfo(name, array.shape, array.dtype.name) for name, array in arrays.items()]
+
+
+def _nonfinite_losses(calls: list[ModelCall]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for call in calls for name in call.nonfinite_losses()))
+
+
+def _checked_hooks(spec: ModelSpec) -> tuple[RunHook, ...]:
+    for index, hook in enumerate(spec.hooks or ()):
+        if not isinstance(hook, RunHook):
+            raise SpecError(
+                f"ModelSpec.hooks[{index}] is a {type(hook).__name__}; "
+                "engine 'toy' takes mox.RunHook only."
+            )
+    return tuple(spec.hooks or ())
+
+
+def _checked_export_spec(spec: ModelSpec) -> ExportSpec | None:
+    export = spec.export_spec
+    if export is not None:
+        for where in ("inputs_dict", "outputs_dict"):
+            for name, tensor in getattr(export, where).items():
+                if not isinstance(tensor, Tensor):
+                    raise SpecError(
+                        f"ExportSpec.{where}[{name!r}] is a {type(tensor).__name__}; "
+                        "it has to be a tensor of model_fn."
+                    )
+    return export
+
+
+def _make_updates(request: ProgramRequest, spec: ModelSpec) -> list[Update]:
+    """Pairs each loss with an optimizer and finds the variables that it updates."""
+    losses, functions = spec.losses, list(request.optimizer_fns)
+    if len(functions) not in (1, len(losses)):
+        raise SpecError(
+            f"optimizer_fn is a list of {len(functions)}, and ModelSpec.loss has {len(losses)}.\n"
+            "  Give one for all losses, or one for each."
+        )
+    if len(functions) == 1:
+        functions *= len(losses)
+    updates = []
+    for index, (loss, function) in enumerate(zip(losses, functions, strict=True)):
+        optimizer = function()
+        if not isinstance(optimizer, Optimizer):
+            raise SpecError(
+                f"optimizer_fn returned a {type(optimizer).__name__}; engine 'toy' takes an "
+                "optimizer of mox_core.testing.toy_nn, such as Momentum(0.1)."
+            )
+        scopes = spec.scopes_of(index)
+        reached = gradients(loss) if isinstance(loss, Tensor) else {}
+        trained = [variable for variable in reached if _in_scopes(variable.name, scopes)]
+        if not trained:
+            within = "" if scopes is None else f" in the scopes {', '.join(scopes)}"
+            raise SpecError(
+                f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
+                "  Check ModelSpec.loss and ModelSpec.var_scopes."
+            )
+        slots = {
+            variable: {slot: np.zeros_like(variable.value) for slot in optimizer.slot_names}
+            for variable in trained
+        }
+        updates.append(Update(optimizer, slots))
+    return updates
+
+
+def _in_scopes(name: str, scopes: list[str] | None) -> bool:
+    return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)
