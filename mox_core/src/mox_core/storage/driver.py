@@ -10,6 +10,7 @@ object store, a real directory where there are such things (`Capabilities.direct
 Retries belong to the core. A driver makes one attempt (reusing a dead pooled connection once more
 is not a retry) and raises TransientError when the same request may succeed later. Every body can
 be read again, and every byte given to a sink is counted, so that the core resumes by itself.
+`list` alone retries inside the driver, page by page: `self.retry.call(self._page, ...)`.
 
 Threads. One driver serves all threads of a process. The core makes a new driver after a fork.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from mox_core.storage.errors import UnsupportedError
+from mox_core.storage.retry import Retry
 
 if TYPE_CHECKING:
     from mox_core.storage.auth import Settings
@@ -178,6 +180,7 @@ class Driver(ABC):
     def __init__(self, scheme: str, settings: Settings) -> None:
         self.scheme = scheme
         self.settings = settings
+        self.retry = Retry.of(settings)
 
     def url(self, path: str) -> str:
         """The URL of a path, for messages."""

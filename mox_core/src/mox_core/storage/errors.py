@@ -119,3 +119,17 @@ class CopyError(MoxFileRespException):
     """
 
     failures: list[tuple[str, str, BaseException]]
+
+    @classmethod
+    def of(cls, what: str, failures: list[tuple[str, str, BaseException]]) -> CopyError:
+        """Lists every failure, one a line."""
+        lines = [
+            f"  {source}{f' -> {target}' if target else ''}: {type(error).__name__}: {error}"
+            for source, target, error in failures
+        ]
+        count = "1 file" if len(failures) == 1 else f"{len(failures)} files"
+        self = cls(f"{what} {count}:\n" + "\n".join(lines))
+        self.failures = failures
+        self.resp = next((r for _, _, e in failures if (r := getattr(e, "resp", None))), None)
+        self.__cause__ = failures[0][2]
+        return self
