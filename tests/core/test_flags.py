@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+
 from mox_core.errors import FlagError
 from mox_core.flags.arguments import scan
 from mox_core.flags.definitions import DEFINITIONS

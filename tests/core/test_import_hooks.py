@@ -8,6 +8,7 @@ import threading
 from types import ModuleType
 
 import pytest
+
 from mox_core._import_hooks import when_imported
 
 

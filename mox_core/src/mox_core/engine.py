@@ -46,6 +46,8 @@ class Capabilities:
         mixed_precision: dtypes in which it can compute over float32 variables.
         distributed: kinds of distributed runs, for example `"parameter_server"`.
         native_hooks: what else `ModelSpec.hooks` may hold, in words; empty for nothing.
+        flags: the flags that it honours besides those of the core. A run warns of others that are
+            set.
     """
 
     towers: bool = False
@@ -58,6 +60,7 @@ class Capabilities:
     mixed_precision: frozenset[str] = frozenset()
     distributed: frozenset[str] = frozenset()
     native_hooks: str = ""
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -263,12 +266,14 @@ class Program(abc.ABC):
     ) -> RestoreReport:
         """Reads the variables whose names `include` admits from files that `save` wrote.
 
+        The global step is one of them (its name is `global_step`), in every mode.
+
         Nothing is changed when the report lists missing or mismatched variables.
 
         Args:
             prefix: path of the checkpoint without its suffixes.
             include: name -> whether to read this variable.
-            state: optimizer state and the global step too.
+            state: the optimizer's state too.
 
         Raises:
             CheckpointError: the files are damaged or are of another kind.

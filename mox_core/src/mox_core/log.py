@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from mox_core.errors import FlagError
+
 __all__ = ["run_logger"]
 
 
-def run_logger(name: str, level: str | int = "INFO") -> logging.Logger:
+def run_logger(name: str, level: str = "INFO") -> logging.Logger:
     """Returns the logger of a run, with a handler that prints `INFO:<name>:<message>`.
 
     A handler is added only when no other would print the line, so that a script's own
@@ -16,10 +18,17 @@ def run_logger(name: str, level: str | int = "INFO") -> logging.Logger:
     Args:
         name: `tensorflow` for the TensorFlow engine, and so on.
         level: set unless the script chose one.
+
+    Raises:
+        FlagError: there is no such level.
     """
+    if not isinstance(logging.getLevelName(level.upper()), int):
+        raise FlagError(
+            f"flag --running_log_level: {level!r} is no level: use DEBUG, INFO, WARNING, ERROR."
+        )
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET or getattr(logger, "_mox_level", None) == logger.level:
-        logger.setLevel(level)
+        logger.setLevel(level.upper())
         logger._mox_level = logger.level  # type: ignore[attr-defined]
     if not logger.handlers:
         root_handlers = logging.getLogger().handlers

@@ -159,11 +159,10 @@ class FlagRegistry:
         try:
             return self._flags[name]
         except KeyError:
-            import difflib
+            from mox_core.plugins.suggest import did_you_mean
 
-            close = difflib.get_close_matches(str(name), self._flags, n=1)
-            advice = f"Did you mean {close[0]!r}?" if close else "--mox-help lists all flags."
-            raise FlagError(f"mox has no flag {name!r}. {advice}") from None
+            advice = did_you_mean(str(name), self._flags) or " --mox-help lists all flags."
+            raise FlagError(f"mox has no flag {name!r}.{advice}") from None
 
     def _command_line(self) -> dict[str, Any]:
         if self._argv is None:

@@ -49,6 +49,7 @@ class PluginHook(RunHook):
 
     def on_error(self, run: RunState, error: BaseException) -> None:
         self._manager.notify("mox_run_error", run=run, error=error)
+        self.on_end(run)
 
     def on_end(self, run: RunState) -> None:
         self._manager.notify("mox_run_end", run=run)

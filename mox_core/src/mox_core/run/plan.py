@@ -136,7 +136,7 @@ def make_plan(arguments: Mapping[str, Any], get_flag: Callable[[str], Any]) -> R
         include_patterns=_patterns(get_flag("checkpoint_include_patterns")),
         exclude_patterns=_patterns(get_flag("checkpoint_exclude_patterns")),
         log_first_clone=get_flag("log_first_clone"),
-        progress=get_flag("progress"),
+        progress="off" if get_flag("silent") else get_flag("progress"),
     )
 
 

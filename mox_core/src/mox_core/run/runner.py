@@ -9,7 +9,7 @@ from typing import Any
 
 from mox_core.checkpoint import CheckpointStore
 from mox_core.engine import Engine, EngineConfig, ProgramRequest
-from mox_core.errors import EngineError, MoxError, SpecError
+from mox_core.errors import MoxError
 from mox_core.flags import get_flag
 from mox_core.hooks.base import RunHook
 from mox_core.hooks.eval_means import EvalMeansHook
@@ -22,6 +22,7 @@ from mox_core.hooks.saving import SaveHook
 from mox_core.hooks.summary import SummaryHook
 from mox_core.log import run_logger
 from mox_core.plugins import get_manager
+from mox_core.run.capabilities import check_capabilities, warn_of_ignored_flags
 from mox_core.run.exporting import check_export, export_model, resolve_format
 from mox_core.run.interrupts import InterruptGuard
 from mox_core.run.loop import run_loop
@@ -105,7 +106,8 @@ def run(
         manager.configure(enabled=False if get_flag("no_plugins") else None)
         manager.load_observers()
         chosen = select_engine(engine, get_flag)
-        logger = run_logger(chosen.log_name, get_flag("running_log_level"))
+        level = "WARNING" if get_flag("silent") else get_flag("running_log_level")
+        logger = run_logger(chosen.log_name, level)
         manager.notify("mox_configure", config=plan)
         if fetch_strategy_fn is not None:
             logger.warning("fetch_strategy_fn is ignored: mox fetches only what is looked at.")
@@ -125,7 +127,8 @@ def run(
 
 
 def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.Logger) -> RunResult:
-    _check_capabilities(engine, plan)
+    check_capabilities(engine, plan)
+    warn_of_ignored_flags(engine, logger)
     export_format = resolve_format(engine, plan.export_format)
     cluster = engine.setup(EngineConfig(towers=plan.towers, get_flag=get_flag))
     store = None
@@ -259,22 +262,3 @@ def _spec_hooks(run: RunState) -> list[RunHook]:
             type(inactive[0]).__name__,
         )
     return evaluating + own
-
-
-def _check_capabilities(engine: Engine, plan: RunPlan) -> None:
-    able = engine.capabilities
-    if plan.towers > 1 and not able.towers:
-        raise EngineError(
-            f"engine {engine.name!r} runs one tower, but --num_gpus is {plan.towers}.\n"
-            "  Leave --num_gpus out, or choose another engine."
-        )
-    if plan.inter_mode is not None and plan.training and not able.inter_mode:
-        raise EngineError(
-            f"engine {engine.name!r} cannot evaluate in the middle of training "
-            f"(inter_mode={plan.inter_mode!s}).\n  Leave inter_mode out."
-        )
-    if plan.auto_batch and not able.auto_batch:
-        raise SpecError(
-            f"engine {engine.name!r} does not batch single samples.\n"
-            "  Let input_fn return batches and pass auto_batch=False."
-        )

@@ -333,7 +333,8 @@ class ToyProgram(Program):
         mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         for name, current in self.variables().items():
             is_state = name in state_names
-            if not include(name) or (is_state and not state):
+            left_out = is_state and not state and name != GLOBAL_STEP
+            if left_out or not include(name):
                 continue
             if name not in saved:
                 (missing_state if is_state else missing).append(name)

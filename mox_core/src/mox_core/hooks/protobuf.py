@@ -1,0 +1,91 @@
+"""The wire format of Protocol Buffers, as far as event files need it.
+
+Source: https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["decode", "field_bytes", "field_double", "field_float", "field_varint"]
+
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+def field_varint(number: int, value: int) -> bytes:
+    """Encode an integer field (int64, enum)."""
+    return _tag(number, _VARINT) + _varint(value & (2**64 - 1))
+
+
+def field_double(number: int, value: float) -> bytes:
+    """Encode a double field."""
+    return _tag(number, _FIXED64) + struct.pack("<d", value)
+
+
+def field_float(number: int, value: float) -> bytes:
+    """Encode a float field; what float32 cannot hold becomes an infinity."""
+    try:
+        packed = struct.pack("<f", value)
+    except OverflowError:
+        packed = struct.pack("<f", float("inf") if value > 0 else float("-inf"))
+    return _tag(number, _FIXED32) + packed
+
+
+def field_bytes(number: int, value: bytes) -> bytes:
+    """Encode a field of bytes, text in UTF-8, or a message that is encoded already."""
+    return _tag(number, _LENGTH) + _varint(len(value)) + value
+
+
+def decode(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the raw value of every field of a message.
+
+    Integers come as unsigned numbers; fixed-size numbers, texts and messages as bytes.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    at = 0
+    while at < len(message):
+        tag, at = _read_varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            value, at = _read_varint(message, at)
+            yield number, value
+            continue
+        if kind == _LENGTH:
+            length, at = _read_varint(message, at)
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {kind} at byte {at}")
+        if at + length > len(message):
+            raise ValueError(f"a field of {length} bytes reaches beyond the end")
+        yield number, message[at : at + length]
+        at += length
+
+
+def _tag(number: int, kind: int) -> bytes:
+    return _varint(number << 3 | kind)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(message):
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a number reaches beyond the end")

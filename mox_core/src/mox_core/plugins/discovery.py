@@ -1,0 +1,134 @@
+"""Finds the plugins that are installed, without importing them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Literal
+
+__all__ = ["GROUPS", "Candidate", "Kind", "discover"]
+
+Kind = Literal["engine", "storage", "dataset", "plugin"]
+
+GROUPS: dict[Kind, str] = {
+    "engine": "mox.engines",
+    "storage": "mox.storage",
+    "dataset": "mox.datasets",
+    "plugin": "mox.plugins",
+}
+"""The entry-point group of each kind of plugin."""
+
+_KINDS: dict[str, Kind] = {group: kind for kind, group in GROUPS.items()}
+
+_ON_MOX_CORE = re.compile(r"mox[-_.]+core(?![-_.\w])", re.IGNORECASE)
+
+logger = logging.getLogger("mox")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An entry point in one of mox's groups.
+
+    Args:
+        kind: What it provides.
+        entry_point: Where its module is found.
+        distribution: The name of the distribution that registers it.
+        version: The version of that distribution.
+        requires: The requirements of that distribution, as in its metadata.
+    """
+
+    kind: Kind
+    entry_point: EntryPoint
+    distribution: str
+    version: str
+    requires: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The entry-point name: an engine's name, a URL scheme, ..."""
+        return self.entry_point.name
+
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return GROUPS[self.kind]
+
+    @property
+    def full_name(self) -> str:
+        """The name under which the plugin is registered: "group:name"."""
+        return f"{self.group}:{self.name}"
+
+    @property
+    def label(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}"
+
+    @cached_property
+    def unmet_requirement(self) -> str | None:
+        """The requirement on mox-core that the running version does not meet, if there is one."""
+        ours = [text for text in self.requires if _ON_MOX_CORE.match(text)]
+        if not ours:
+            return None
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        from mox_core import __version__
+
+        for text in ours:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if applies and not requirement.specifier.contains(__version__, prereleases=True):
+                return f"mox-core{requirement.specifier}"
+        return None
+
+
+def discover() -> list[Candidate]:
+    """Reads the metadata of all installed distributions.
+
+    A distribution that is on `sys.path` twice counts once, as for `import`: the first wins. One
+    whose metadata cannot be read is skipped with a warning.
+
+    Returns:
+        The entry points in mox's groups, sorted by group and name.
+    """
+    found: list[Candidate] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            candidates = _candidates(distribution)
+        except Exception as error:
+            logger.warning(
+                "skipped a distribution whose metadata cannot be read (%s): %s: %s",
+                getattr(distribution, "_path", "unknown place"),
+                type(error).__name__,
+                error,
+            )
+            continue
+        if candidates:
+            name = re.sub(r"[-_.]+", "-", candidates[0].distribution).lower()
+            if name not in seen:
+                seen.add(name)
+                found.extend(candidates)
+    order = list(GROUPS)
+    return sorted(found, key=lambda c: (order.index(c.kind), c.name, c.distribution))
+
+
+def _candidates(distribution: Distribution) -> list[Candidate]:
+    entry_points = [ep for ep in distribution.entry_points if ep.group in _KINDS]
+    if not entry_points:
+        return []
+    return [
+        Candidate(
+            kind=_KINDS[entry_point.group],
+            entry_point=entry_point,
+            distribution=distribution.metadata["Name"],
+            version=distribution.version,
+            requires=tuple(distribution.requires or ()),
+        )
+        for entry_point in entry_points
+    ]

@@ -1,0 +1,63 @@
+"""mox with the TensorFlow engine fixed, for scripts that build with TensorFlow.
+
+    import tensorflow.compat.v1 as tf
+    import mox_tf as mox
+
+    mox.run(input_fn=..., model_fn=..., optimizer_fn=..., run_mode=mox.ModeKeys.TRAIN)
+
+Has all public names of mox_core besides its own. Names are loaded when they are first used;
+importing this package does not import TensorFlow, but switches it to graph mode wherever the
+script imports it, before or after.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import mox_core
+from mox_core._import_hooks import when_imported
+from mox_tf.graph_mode import quieten_tensorflow, use_graph_mode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mox_core import *  # noqa: F403
+    from mox_tf.engine import TensorFlowEngine as TensorFlowEngine
+    from mox_tf.native_hooks import AggregativeSessionRunHook as AggregativeSessionRunHook
+    from mox_tf.optimizers import get_optimizer_fn as get_optimizer_fn
+    from mox_tf.running import run as run
+    from mox_tf.scopes import get_collection as get_collection
+    from mox_tf.scopes import var_scope as var_scope
+
+_OWN = {
+    "AggregativeSessionRunHook": "mox_tf.native_hooks",
+    "TensorFlowEngine": "mox_tf.engine",
+    "get_collection": "mox_tf.scopes",
+    "get_optimizer_fn": "mox_tf.optimizers",
+    "learning_rate_scheduler": "mox_tf",
+    "run": "mox_tf.running",
+    "var_scope": "mox_tf.scopes",
+}
+
+__all__ = sorted({*mox_core.__all__, *_OWN})
+
+
+def __getattr__(name: str) -> object:
+    module = _OWN.get(name)
+    if module == __name__:
+        value: object = importlib.import_module(f"{module}.{name}")
+    elif module is not None:
+        value = getattr(importlib.import_module(module), name)
+    elif name in mox_core.__all__:
+        value = getattr(mox_core, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+quieten_tensorflow()
+when_imported("tensorflow", use_graph_mode)

@@ -1,0 +1,71 @@
+"""Reading TensorFlow's checkpoint files, whoever wrote them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mox_core.engine import VariableInfo
+from mox_core.errors import CheckpointError
+from mox_tf.failures import first_line
+from mox_tf.tf1 import tf
+
+__all__ = ["CheckpointFiles"]
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """An open checkpoint, of the format of TensorFlow 1 and 2 or the older one of one file.
+
+    Args:
+        prefix: path without suffixes.
+        shapes: name -> shape of each variable.
+    """
+
+    prefix: str
+    shapes: Mapping[str, tuple[int, ...]]
+    _reader: Any
+
+    @classmethod
+    def open(cls, prefix: str) -> CheckpointFiles:
+        """Opens a checkpoint.
+
+        Raises:
+            CheckpointError: the files are damaged or are none of TensorFlow's.
+        """
+        try:
+            reader = tf.train.NewCheckpointReader(prefix)
+            shapes = reader.get_variable_to_shape_map()
+        except Exception as error:  # of many kinds, from the C++ side
+            raise _damaged(prefix, error) from error
+        return cls(prefix, {name: tuple(shape) for name, shape in shapes.items()}, reader)
+
+    @staticmethod
+    def exists(prefix: str) -> bool:
+        """True when there are files that may be a checkpoint."""
+        return os.path.isfile(f"{prefix}.index") or os.path.isfile(prefix)
+
+    def infos(self) -> list[VariableInfo]:
+        """Describes the variables, in alphabetical order."""
+        dtypes = self._reader.get_variable_to_dtype_map()
+        return [
+            VariableInfo(name, shape, tf.as_dtype(dtypes[name]).name)
+            for name, shape in sorted(self.shapes.items())
+        ]
+
+    def read(self, name: str) -> Any:
+        """The value of a variable.
+
+        Raises:
+            CheckpointError: the files are damaged.
+        """
+        try:
+            return self._reader.get_tensor(name)
+        except Exception as error:  # of many kinds, from the C++ side
+            raise _damaged(self.prefix, error) from error
+
+
+def _damaged(prefix: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"checkpoint {prefix} cannot be read: {first_line(error)}")

@@ -1,0 +1,100 @@
+"""Where the operations of each tower and the variables are placed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from mox_tf.tf1 import tf
+
+__all__ = ["INPUT_DEVICE", "Placement", "place_towers"]
+
+INPUT_DEVICE = "/cpu:0"
+
+_VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2", "AutoReloadVariable"})
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Devices of a program.
+
+    Args:
+        towers: device of each tower; None for a single tower that TensorFlow places.
+        parameters: device of the variables that the towers share.
+        cpus: how many logical CPU devices the session has.
+        inter_threads: threads that run operations; 0: automatic.
+        intra_threads: threads inside one operation; 0: automatic.
+    """
+
+    towers: tuple[str | None, ...] = (None,)
+    parameters: str = "/cpu:0"
+    cpus: int = 1
+    inter_threads: int = 0
+    intra_threads: int = 0
+
+    def tower_scope(self, index: int) -> AbstractContextManager[Any]:
+        """The device scope in which a tower is built."""
+        device = self.towers[index]
+        if device is None:
+            return nullcontext()
+        scope: AbstractContextManager[Any] = tf.device(_device_function(device, self.parameters))
+        return scope
+
+    def parameter_scope(self) -> AbstractContextManager[Any]:
+        """The device scope of what is done once for all towers: means, updates."""
+        if len(self.towers) == 1:
+            return nullcontext()
+        scope: AbstractContextManager[Any] = tf.device(self.parameters)
+        return scope
+
+    def session_config(self) -> Any:
+        """The `ConfigProto` of a session that has these devices."""
+        config = tf.ConfigProto(
+            allow_soft_placement=True,
+            device_count={"CPU": self.cpus},
+            inter_op_parallelism_threads=self.inter_threads,
+            intra_op_parallelism_threads=self.intra_threads,
+        )
+        config.gpu_options.allow_growth = True
+        return config
+
+
+def place_towers(towers: int, get_flag: Callable[[str], Any], logger: logging.Logger) -> Placement:
+    """Gives each tower a GPU, or a logical CPU device where there are too few GPUs.
+
+    Args:
+        towers: how many.
+        get_flag: reads `clone_on_cpu`, `local_parameter_device` and the numbers of threads.
+        logger: is told when CPUs stand in for GPUs.
+    """
+    inter_threads, intra_threads = get_flag("num_inter_threads"), get_flag("num_intra_threads")
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    on_cpu = get_flag("clone_on_cpu") or gpus < towers
+    if towers == 1:
+        device = "/cpu:0" if get_flag("clone_on_cpu") and gpus else None
+        return Placement((device,), "/cpu:0", 1, inter_threads, intra_threads)
+    if on_cpu and not get_flag("clone_on_cpu"):
+        logger.info("%d GPUs for %d towers: logical CPU devices stand in for them.", gpus, towers)
+    kind = "cpu" if on_cpu else "gpu"
+    parameters = "/gpu:0" if get_flag("local_parameter_device") == "gpu" and gpus else "/cpu:0"
+    return Placement(
+        towers=tuple(f"/{kind}:{index}" for index in range(towers)),
+        parameters=parameters,
+        cpus=towers if on_cpu else 1,
+        inter_threads=inter_threads,
+        intra_threads=intra_threads,
+    )
+
+
+def _device_function(operations: str, variables: str) -> Callable[[Any], str]:
+    def device_of(op: Any) -> str:
+        default = variables if op.type in _VARIABLE_OPS else operations
+        spec = tf.DeviceSpec.from_string(default)
+        spec.merge_from(tf.DeviceSpec.from_string(op.device))
+        device: str = spec.to_string()
+        return device
+
+    return device_of

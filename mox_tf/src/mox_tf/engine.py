@@ -1,0 +1,73 @@
+"""The TensorFlow engine."""
+
+from __future__ import annotations
+
+import logging
+
+from mox_core.engine import (
+    Capabilities,
+    Cluster,
+    Engine,
+    EngineConfig,
+    ProgramRequest,
+    VariableInfo,
+)
+from mox_tf.checkpoint_files import CheckpointFiles
+from mox_tf.devices import Placement, place_towers
+from mox_tf.export import FORMATS
+from mox_tf.graph import build_graph
+from mox_tf.program import TensorFlowProgram
+from mox_tf.tf1 import check_version, tf, versions
+
+__all__ = ["TensorFlowEngine"]
+
+
+class TensorFlowEngine(Engine):
+    """Builds graphs with `tensorflow.compat.v1` and runs them in sessions."""
+
+    name = "tf"
+    log_name = "tensorflow"
+    capabilities = Capabilities(
+        towers=True,
+        inter_mode=True,
+        multi_loss=True,
+        auto_batch=True,
+        summaries=True,
+        graph=True,
+        export_formats=FORMATS,
+        native_hooks="tf.train.SessionRunHook",
+    )
+
+    def __init__(self) -> None:
+        self._placement = Placement()
+        self._loss_scale = 1.0
+
+    def setup(self, config: EngineConfig) -> Cluster:
+        """Finds a device for each tower.
+
+        Raises:
+            EngineError: this TensorFlow is too old.
+        """
+        logger = logging.getLogger(self.log_name)
+        check_version(logger)
+        self._placement = place_towers(config.towers, config.get_flag, logger)
+        loss_scale = config.get_flag("loss_scale")
+        self._loss_scale = loss_scale
+        return Cluster()
+
+    def build(self, request: ProgramRequest) -> TensorFlowProgram:
+        """Calls the user's functions in a new graph."""
+        placement = Placement() if request.mode == "EXPORT" else self._placement
+        graph = build_graph(request, placement, self._loss_scale)
+        return TensorFlowProgram(request, graph, placement)
+
+    def describe(self) -> dict[str, str]:
+        """Versions and devices."""
+        devices = tf.config.list_physical_devices()
+        kinds = sorted({device.device_type for device in devices})
+        counts = [f"{sum(d.device_type == k for d in devices)} x {k}" for k in kinds]
+        return {**versions(), "devices": ", ".join(counts)}
+
+    def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
+        """Describes a checkpoint that TensorFlow or TF-slim wrote."""
+        return CheckpointFiles.open(prefix).infos() if CheckpointFiles.exists(prefix) else None

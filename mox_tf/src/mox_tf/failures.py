@@ -1,0 +1,42 @@
+"""TensorFlow's errors, told in two lines."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mox_core.errors import EngineError
+from mox_tf.tf1 import TENSORFLOW_FOLDER, tf
+
+__all__ = ["DATA_ENDED", "first_line", "input_error", "step_error"]
+
+DATA_ENDED: Any = (tf.errors.OutOfRangeError, tf.errors.CancelledError)
+"""What an operation raises when its queue or iterator has no more, or was closed under it."""
+
+_LIBRARIES = (TENSORFLOW_FOLDER, os.path.dirname(os.path.abspath(__file__)) + os.sep)
+
+
+def first_line(error: BaseException) -> str:
+    """The sentence of an error, without the tracebacks and graphs that TensorFlow appends."""
+    text = getattr(error, "message", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next(iter(lines), type(error).__name__)
+
+
+def input_error(mode: str, error: Exception) -> EngineError:
+    """The error of a run whose input failed, as opposed to: came to its end."""
+    return EngineError(f"input_fn({mode!s}) failed while it was read: {first_line(error)}")
+
+
+def step_error(step: str, error: Exception) -> EngineError:
+    """The error of a step, with the operation that failed and the user's line that made it."""
+    where = ""
+    op = getattr(error, "op", None)
+    if op is not None:
+        where = f" in operation {op.name!r}{_user_line(op)}"
+    return EngineError(f"{step} failed{where}:\n  {type(error).__name__}: {first_line(error)}")
+
+
+def _user_line(op: Any) -> str:
+    frames = [f for f in op.traceback if not f.filename.startswith(_LIBRARIES)]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

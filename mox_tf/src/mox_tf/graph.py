@@ -1,0 +1,168 @@
+"""Builds the graph of a program out of the user's functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mox_core.engine import ProgramRequest
+from mox_core.spec import Mode, ModeKeys
+from mox_tf.devices import INPUT_DEVICE, Placement
+from mox_tf.inputs import InputPipeline, build_input, placeholders
+from mox_tf.tf1 import tf
+from mox_tf.towers import Tower, build_tower
+from mox_tf.training import build_update
+
+__all__ = ["InterModel", "ProgramGraph", "build_graph"]
+
+
+@dataclass(frozen=True)
+class InterModel:
+    """The input and the model of the inter mode.
+
+    Args:
+        mode: what both functions were called with.
+        input: its own, of one tower.
+        tower: shares the variables of the main towers.
+        reset: initializes its local variables, such as the counts of tf.metrics.
+    """
+
+    mode: Mode
+    input: InputPipeline
+    tower: Tower
+    reset: Any
+
+
+@dataclass(frozen=True)
+class ProgramGraph:
+    """The graph of one program.
+
+    Args:
+        graph: holds all of it.
+        mode: of the main towers.
+        global_step: the variable.
+        input: of the main towers.
+        towers: the model, once per tower.
+        update: does one training step; None outside of TRAIN.
+        model_variables: names of the variables that the model made; all others are state.
+        summary: the first tower's summaries as one serialized protocol buffer, or None.
+        summary_tags: their tags.
+        inter: None without inter mode.
+    """
+
+    graph: Any
+    mode: Mode
+    global_step: Any
+    input: InputPipeline
+    towers: tuple[Tower, ...]
+    update: Any
+    model_variables: frozenset[str]
+    summary: Any
+    summary_tags: frozenset[str]
+    inter: InterModel | None
+
+
+def build_graph(request: ProgramRequest, placement: Placement, loss_scale: float) -> ProgramGraph:
+    """Calls the user's functions in a new graph.
+
+    Args:
+        request: what to build.
+        placement: how many towers, and where.
+        loss_scale: see `build_update`.
+
+    Raises:
+        SpecError: what a function returned does not fit.
+    """
+    seed = tf.get_default_graph().seed  # a script sets it before it calls mox.run
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.set_random_seed(seed)
+        with tf.device(INPUT_DEVICE):
+            global_step = tf.train.get_or_create_global_step()
+        pipeline, towers = _build_towers(request, placement)
+        model_variables = frozenset(v.op.name for v in tf.global_variables()) - {
+            global_step.op.name
+        }
+        update = None
+        if request.mode == ModeKeys.TRAIN:
+            update = build_update(
+                towers,
+                request.optimizer_fns,
+                global_step,
+                placement=placement,
+                loss_scale=loss_scale,
+            )
+        # The optimizer may have defined summaries too: of its learning rate, for example.
+        others = {id(s) for tower in towers[1:] for s in tower.summaries}
+        summaries = [s for s in tf.get_collection(tf.GraphKeys.SUMMARIES) if id(s) not in others]
+        return ProgramGraph(
+            graph=graph,
+            mode=request.mode,
+            global_step=global_step,
+            input=pipeline,
+            towers=towers,
+            update=update,
+            model_variables=model_variables,
+            summary=tf.summary.merge(summaries, collections=[]) if summaries else None,
+            summary_tags=frozenset(filter(None, map(_summary_tag, summaries))),
+            inter=_build_inter(request, placement),
+        )
+
+
+def _build_towers(
+    request: ProgramRequest, placement: Placement
+) -> tuple[InputPipeline, tuple[Tower, ...]]:
+    if request.mode == ModeKeys.EXPORT:
+        pipeline = InputPipeline(towers=[placeholders(request.input_spec)])
+        return pipeline, (build_tower(request.model_fn, pipeline.towers[0], request.mode),)
+    pipeline = build_input(
+        request.input_fn,
+        request.mode,
+        towers=len(placement.towers),
+        batch_size=request.batch_size if request.auto_batch else None,
+        queued=True,
+    )
+    towers = []
+    for index, inputs in enumerate(pipeline.towers):
+        with placement.tower_scope(index):
+            towers.append(
+                build_tower(
+                    request.model_fn,
+                    inputs,
+                    request.mode,
+                    name=f"tower_{index}" if index else "",
+                    reuse=index > 0,
+                )
+            )
+    return pipeline, tuple(towers)
+
+
+def _build_inter(request: ProgramRequest, placement: Placement) -> InterModel | None:
+    mode = request.inter_mode
+    if mode is None:
+        return None
+    pipeline = build_input(
+        request.input_fn,
+        mode,
+        towers=1,
+        batch_size=request.batch_size if request.auto_batch else None,
+        queued=False,
+    )
+    before = {id(variable) for variable in tf.local_variables()}
+    with placement.tower_scope(0):
+        tower = build_tower(
+            request.model_fn,
+            pipeline.towers[0],
+            mode,
+            name=f"inter_{mode!s}".lower(),
+            reuse=True,
+        )
+    own = [variable for variable in tf.local_variables() if id(variable) not in before]
+    return InterModel(mode, pipeline, tower, tf.variables_initializer(own))
+
+
+def _summary_tag(summary: Any) -> str | None:
+    """The tag under which TensorBoard shows a summary, where the graph tells."""
+    inputs = list(summary.op.inputs)
+    tag = tf.get_static_value(inputs[0]) if inputs else None
+    return tag.item().decode() if tag is not None and tag.dtype == object else None

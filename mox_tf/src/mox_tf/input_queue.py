@@ -1,0 +1,159 @@
+"""A queue between the input and the towers, filled by a thread that reads ahead."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from mox_core.errors import SpecError
+from mox_tf.failures import DATA_ENDED, input_error
+from mox_tf.tf1 import tf
+
+__all__ = ["InputQueue", "QueueFeeder"]
+
+_STEPS_AHEAD = 2
+_SECONDS_TO_END = 5.0
+
+
+class InputQueue:
+    """Shares the batches of one input out to the towers, in order.
+
+    Args:
+        tensors: one element of the input, flat.
+        where: names the input in messages.
+        towers: how many batches a step takes.
+        batch_size: the elements are samples, to be batched; None: they are batches.
+        whole: a step takes a full batch for every tower, or nothing.
+
+    Attributes:
+        shares: for each tower the flat tensors of its batch.
+        elements_per_tower: how many elements a batch takes.
+
+    Raises:
+        SpecError: samples that cannot be batched, because their shapes are not known.
+    """
+
+    def __init__(
+        self,
+        tensors: list[Any],
+        where: str,
+        *,
+        towers: int,
+        batch_size: int | None,
+        whole: bool,
+    ) -> None:
+        self.where = where
+        self.elements_per_tower = batch_size or 1
+        if batch_size is not None:
+            _check_sample_shapes(tensors, where)
+        self._queue = tf.FIFOQueue(
+            capacity=_STEPS_AHEAD * towers * self.elements_per_tower,
+            dtypes=[tensor.dtype for tensor in tensors],
+            shapes=None if batch_size is None else [tensor.shape for tensor in tensors],
+        )
+        self.enqueue = self._queue.enqueue(tensors)
+        self.close = self._queue.close()
+        self.cancel = self._queue.close(cancel_pending_enqueues=True)
+        self.shares = self._shares(tensors, towers, batch_size, whole)
+
+    def _shares(
+        self, tensors: list[Any], towers: int, batch_size: int | None, whole: bool
+    ) -> list[list[Any]]:
+        shares: list[list[Any]] = []
+        previous: list[Any] = []
+        for _ in range(towers):
+            with tf.control_dependencies(previous):
+                if batch_size is None:
+                    batch = self._queue.dequeue()
+                elif whole:
+                    batch = self._queue.dequeue_many(batch_size)
+                else:
+                    batch = self._queue.dequeue_up_to(batch_size)
+            batch = batch if isinstance(batch, (list, tuple)) else [batch]
+            if batch_size is None:
+                for got, put in zip(batch, tensors, strict=True):
+                    got.set_shape(put.shape)
+            shares.append(list(batch))
+            previous = [batch[0].op]
+        if whole and towers > 1:
+            # Nothing of a step may run before it is sure that there are data for all of it.
+            with tf.control_dependencies(previous):
+                shares = [[tf.identity(tensor) for tensor in share] for share in shares]
+        return shares
+
+
+class QueueFeeder:
+    """The thread that fills a queue.
+
+    Args:
+        queue: what to fill.
+        session: in which.
+        mode: of the input, for messages.
+    """
+
+    def __init__(self, queue: InputQueue, session: Any, mode: str) -> None:
+        self._queue = queue
+        self._session = session
+        self._mode = mode
+        self._enqueue = session.make_callable(queue.enqueue)
+        self._fed = 0
+        self._taken = 0
+        self._ended = False
+        self._stopping = False
+        self._changed = threading.Condition()
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._feed, name=f"mox-{queue.where}", daemon=True)
+        self._thread.start()
+
+    def raise_error(self) -> None:
+        """Raises what ended the input, unless it simply came to its end.
+
+        Raises:
+            EngineError: with the user's message.
+        """
+        if self.error is not None:
+            raise input_error(self._mode, self.error) from self.error
+
+    def towers_with_data(self, towers: int) -> int:
+        """How many of the towers will get a batch, full or not; waits until that is sure."""
+        wanted = towers * self._queue.elements_per_tower
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._fed - self._taken >= wanted)
+            here = min(self._fed - self._taken, wanted)
+            self._taken += here
+        return -(-here // self._queue.elements_per_tower)
+
+    def stop(self) -> None:
+        """Ends the thread; one that waits in the user's code is left to end with the process."""
+        self._stopping = True
+        self._session.run(self._queue.cancel)
+        self._thread.join(_SECONDS_TO_END)
+
+    def _feed(self) -> None:
+        try:
+            while not self._stopping:
+                self._enqueue()
+                with self._changed:
+                    self._fed += 1
+                    self._changed.notify()
+        except DATA_ENDED:
+            pass
+        except Exception as error:
+            if not self._stopping:
+                self.error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
+            if not self._stopping:
+                self._session.run(self._queue.close)
+
+
+def _check_sample_shapes(tensors: list[Any], where: str) -> None:
+    for index, tensor in enumerate(tensors):
+        if not tensor.shape.is_fully_defined():
+            raise SpecError(
+                f"auto_batch cannot batch tensor {index} of {where}: its shape {tensor.shape} is "
+                "not fully known.\n  Call set_shape on it, or batch in input_fn and pass "
+                "auto_batch=False."
+            )

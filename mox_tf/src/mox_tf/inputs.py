@@ -1,0 +1,188 @@
+"""What input_fn returns, made into the inputs of each tower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mox_core.errors import SpecError
+from mox_core.spec import Mode, ModeKeys
+from mox_tf.devices import INPUT_DEVICE
+from mox_tf.input_queue import InputQueue
+from mox_tf.tf1 import DATASET, tf
+from mox_tf.user_functions import call_user_function
+
+__all__ = ["InputPipeline", "build_input", "placeholders", "sample_count"]
+
+
+@dataclass(frozen=True)
+class InputPipeline:
+    """The input of one mode.
+
+    Args:
+        towers: for each tower what model_fn gets: a list or a dict.
+        queue: hands the batches out to the towers; None where the towers read directly.
+        initializer: begins the data anew; None when that is not possible.
+        spec: the same structure of tensor specs, for the placeholders of an export.
+    """
+
+    towers: list[Any]
+    queue: InputQueue | None = None
+    initializer: Any = None
+    spec: Any = None
+
+
+def build_input(
+    input_fn: Callable[..., Any] | None,
+    mode: Mode,
+    *,
+    towers: int,
+    batch_size: int | None,
+    queued: bool,
+) -> InputPipeline:
+    """Calls input_fn once and shares what it returns out to the towers.
+
+    Args:
+        input_fn: the user's function; None for models that need no input.
+        mode: what it is called with.
+        towers: how many batches a step takes.
+        batch_size: batches single samples; None where the inputs are batches.
+        queued: read ahead through a queue.
+
+    Raises:
+        SpecError: input_fn returned something that is no input.
+    """
+    if input_fn is None:
+        return InputPipeline(towers=[[] for _ in range(towers)])
+    where = f"input_fn({mode!s})"
+    with tf.device(INPUT_DEVICE):
+        returned = call_user_function(input_fn, mode)
+        initializer, auto_batched = None, batch_size is not None
+        if isinstance(returned, DATASET):
+            if batch_size:
+                returned = returned.batch(batch_size, drop_remainder=mode == ModeKeys.TRAIN)
+                batch_size = None
+            iterator = tf.data.make_initializable_iterator(returned)
+            initializer, returned = iterator.initializer, iterator.get_next()
+        inputs = _checked(returned, where)
+        leaves = tf.nest.flatten(inputs, expand_composites=True)
+        if batch_size is None and (not queued or _needs_feeding(leaves)):
+            copies = [tf.nest.map_structure(lambda leaf: leaf, inputs) for _ in range(towers)]
+            return InputPipeline(copies, None, initializer, _spec(inputs, auto_batched))
+        queue = InputQueue(
+            leaves, where, towers=towers, batch_size=batch_size, whole=mode == ModeKeys.TRAIN
+        )
+        shares = [
+            tf.nest.pack_sequence_as(inputs, share, expand_composites=True)
+            for share in queue.shares
+        ]
+    return InputPipeline(shares, queue, initializer, _spec(shares[0], auto_batched))
+
+
+def placeholders(spec: Any) -> Any:
+    """Makes a placeholder for every tensor of `InputPipeline.spec`."""
+    names = iter(f"input_{index}" for index in range(len(tf.nest.flatten(spec))))
+
+    def placeholder(tensor: Any) -> Any:
+        name = next(names)
+        if isinstance(tensor, tf.SparseTensorSpec):
+            return tf.sparse_placeholder(tensor.dtype, tensor.shape, name)
+        return tf.placeholder(tensor.dtype, tensor.shape, name)
+
+    return tf.nest.map_structure(placeholder, spec)
+
+
+def sample_count(inputs: Any) -> Any:
+    """The leading dimension of the first input: an int, a scalar tensor, or None if unknown."""
+    first = next(iter(tf.nest.flatten(inputs)), None)
+    if first is None or first.shape.rank in (None, 0):
+        return None
+    known = first.shape.as_list()[0]
+    if known is not None:
+        return known
+    if isinstance(first, tf.SparseTensor):
+        return first.dense_shape[0]
+    return first.nrows() if isinstance(first, tf.RaggedTensor) else tf.shape(first)[0]
+
+
+def _checked(returned: Any, where: str) -> Any:
+    """Returns the inputs as a list or a dict.
+
+    Raises:
+        SpecError: there are none, or one is no tensor.
+    """
+    if returned is None:
+        raise SpecError(
+            f"{where} returned None (is a return missing?).\n"
+            "  Return a tensor, a list or dict of tensors, or a tf.data.Dataset."
+        )
+    if isinstance(returned, Mapping):
+        inputs: Any = dict(returned)
+    else:
+        inputs = list(returned) if isinstance(returned, (list, tuple)) else [returned]
+    if not inputs:
+        raise SpecError(f"{where} returned an empty {type(returned).__name__}; return tensors.")
+    for position, leaf in _leaves(inputs, ""):
+        if not tf.is_tensor(leaf):
+            raise SpecError(
+                f"{where}{position} is a {_describe(leaf)}; it has to be a TensorFlow tensor.\n"
+                "  Feed Python and NumPy data through tf.data, for example "
+                "tf.data.Dataset.from_tensor_slices."
+            )
+    inputs = tf.nest.map_structure(_value_of, inputs)
+    for tensor in tf.nest.flatten(inputs, expand_composites=True):
+        if tensor.graph is not tf.get_default_graph():
+            raise SpecError(
+                f"{where} returned {tensor.name!r}, which was made outside of input_fn and belongs "
+                "to another graph.\n  Make it inside of input_fn."
+            )
+    return inputs
+
+
+def _value_of(leaf: Any) -> Any:
+    return leaf.value() if isinstance(leaf, tf.Variable) else leaf
+
+
+def _leaves(value: Any, position: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        items: Any = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        yield position, value
+        return
+    for key, item in items:
+        yield from _leaves(item, f"{position}[{key!r}]")
+
+
+def _describe(leaf: Any) -> str:
+    module = type(leaf).__module__.split(".")[0]
+    name = type(leaf).__name__
+    return name if module == "builtins" else f"{module} {name}"
+
+
+def _spec(inputs: Any, auto_batched: bool) -> Any:
+    def spec(tensor: Any) -> Any:
+        shape = tensor.shape
+        if auto_batched:
+            shape = tf.TensorShape([None]).concatenate(shape[1:])
+        kind = tf.SparseTensorSpec if isinstance(tensor, tf.SparseTensor) else tf.TensorSpec
+        return kind(shape, tensor.dtype)
+
+    return tf.nest.map_structure(spec, inputs)
+
+
+def _needs_feeding(tensors: list[Any]) -> bool:
+    """True when a placeholder stands before the tensors: only the step itself can feed it."""
+    seen: set[Any] = set()
+    ahead = [tensor.op for tensor in tensors]
+    while ahead:
+        op = ahead.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        if op.type == "Placeholder":
+            return True
+        ahead += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+    return False

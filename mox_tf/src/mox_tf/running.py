@@ -1,0 +1,23 @@
+"""`mox_core.run` with the TensorFlow engine."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import mox_core
+from mox_core.errors import EngineError
+
+__all__ = ["run"]
+
+
+@functools.wraps(mox_core.run)
+def run(*arguments: Any, **options: Any) -> mox_core.RunResult:
+    """See `mox_core.run`."""
+    engine = options.pop("engine", None) or "tf"
+    if getattr(engine, "name", engine) != "tf":
+        raise EngineError(
+            f"mox_tf.run runs engine 'tf', but engine={engine!r} was given.\n"
+            "  `import mox_core as mox` leaves the choice to you."
+        )
+    return mox_core.run(*arguments, engine=engine, **options)

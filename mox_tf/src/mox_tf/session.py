@@ -1,0 +1,129 @@
+"""A session for one graph, with the threads that feed it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mox_tf.failures import input_error, step_error
+from mox_tf.graph import ProgramGraph
+from mox_tf.input_queue import QueueFeeder
+from mox_tf.inputs import InputPipeline
+from mox_tf.tf1 import tf
+
+__all__ = ["ProgramSession"]
+
+_SECONDS_TO_END = 5.0
+
+
+class ProgramSession:
+    """Initializes what a graph holds, reads its input ahead, and tells its failures.
+
+    Args:
+        graph: what to run.
+        config: a `ConfigProto`.
+        finalize: nothing more will be added to the graph.
+
+    Attributes:
+        session: the `tf.Session`.
+        coordinator: of the threads; given to session hooks.
+        feeder: fills the queue of the main input, once it is read; None where there is none.
+
+    Raises:
+        EngineError: a variable cannot be initialized.
+    """
+
+    def __init__(self, graph: ProgramGraph, config: Any, *, finalize: bool) -> None:
+        self._graph = graph
+        with graph.graph.as_default():
+            initializer = tf.group(
+                tf.global_variables_initializer(), *_creators(tf.GraphKeys.RESOURCES)
+            )
+            self._local_initializer = tf.group(
+                tf.local_variables_initializer(),
+                tf.tables_initializer(),
+                *_creators(tf.GraphKeys.LOCAL_RESOURCES),
+            )
+        if finalize:
+            graph.graph.finalize()
+        self.session = tf.Session(graph=graph.graph, config=config)
+        self.coordinator = tf.train.Coordinator()
+        self.feeder: QueueFeeder | None = None
+        self._feeders: list[QueueFeeder] = []
+        self._threads: list[Any] = []
+        self._initialize(initializer, "initializing the variables")
+
+    def begin_reading(self) -> None:
+        """Initializes tables and local variables, and starts the threads that read the input.
+
+        Called once, before the first step: by then the variables are restored.
+
+        Raises:
+            EngineError: a table or a data set cannot be opened.
+        """
+        graph = self._graph
+        self._initialize(self._local_initializer, "initializing tables and local variables")
+        self.feeder = self._begin(graph.input, str(graph.mode))
+        if graph.inter is not None:
+            self._begin(graph.inter.input, str(graph.inter.mode))
+        for runner in graph.graph.get_collection(tf.GraphKeys.QUEUE_RUNNERS):
+            self._threads += runner.create_threads(
+                self.session, self.coordinator, daemon=True, start=True
+            )
+
+    def begin_data(self, pipeline: InputPipeline, mode: str) -> None:
+        """Lets a data set begin anew.
+
+        Raises:
+            EngineError: it cannot be opened.
+        """
+        try:
+            self.session.run(pipeline.initializer)
+        except tf.errors.OpError as error:
+            raise input_error(mode, error) from error
+
+    def raise_input_error(self) -> None:
+        """Raises what went wrong in a thread that reads input, if anything did.
+
+        Raises:
+            EngineError: with the user's message.
+        """
+        for feeder in self._feeders:
+            feeder.raise_error()
+        try:
+            self.coordinator.raise_requested_exception()
+        except Exception as error:
+            raise input_error(str(self._graph.mode), error) from error
+
+    def close(self) -> None:
+        """Ends the threads and frees the session."""
+        for feeder in self._feeders:
+            feeder.stop()
+        self.coordinator.request_stop()
+        try:
+            self.coordinator.join(
+                self._threads, stop_grace_period_secs=_SECONDS_TO_END, ignore_live_threads=True
+            )
+        except Exception as error:
+            # The step that missed the data has told it, unless the run ended before.
+            logging.getLogger("tensorflow").debug("a thread that reads input failed: %s", error)
+        self.session.close()
+
+    def _begin(self, pipeline: InputPipeline, mode: str) -> QueueFeeder | None:
+        if pipeline.initializer is not None:
+            self.begin_data(pipeline, mode)
+        if pipeline.queue is None:
+            return None
+        feeder = QueueFeeder(pipeline.queue, self.session, mode)
+        self._feeders.append(feeder)
+        return feeder
+
+    def _initialize(self, initializer: Any, what: str) -> None:
+        try:
+            self.session.run(initializer)
+        except tf.errors.OpError as error:
+            raise step_error(what, error) from error
+
+
+def _creators(collection: str) -> list[Any]:
+    return [resource.create for resource in tf.get_collection(collection)]

@@ -1,0 +1,78 @@
+"""The one module that imports TensorFlow; all others take it from here.
+
+Everything that is not TensorFlow's public API is behind a function of this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Any
+
+from mox_core.errors import EngineError
+from mox_tf.graph_mode import quieten_tensorflow, use_graph_mode
+
+quieten_tensorflow()
+
+# After its log level is set. It has no type information that mypy could use.
+import tensorflow  # type: ignore[import-untyped, import-not-found, unused-ignore] # noqa: E402
+
+use_graph_mode(tensorflow)
+tf: Any = tensorflow.compat.v1
+
+__all__ = ["DATASET", "TENSORFLOW_FOLDER", "check_version", "slice_of", "tf", "versions"]
+
+DATASET: Any = tensorflow.data.Dataset
+"""The base of data sets of both API versions."""
+
+TENSORFLOW_FOLDER: str = os.path.dirname(os.path.abspath(tensorflow.__file__)) + os.sep
+"""Where TensorFlow's own source lines are."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of TensorFlow and of what it stands on."""
+    from importlib.metadata import version
+
+    import numpy
+
+    return {
+        "tensorflow": tensorflow.__version__,
+        "numpy": numpy.__version__,
+        "protobuf": version("protobuf"),
+    }
+
+
+def check_version(logger: logging.Logger) -> None:
+    """Warns of a TensorFlow that mox-tf is not tested with.
+
+    Raises:
+        EngineError: it cannot work.
+    """
+    installed = versions()
+    numbers = re.match(r"(\d+)\.(\d+)", installed["tensorflow"])
+    assert numbers is not None, installed
+    release = int(numbers[1]), int(numbers[2])
+    if release < (2, 4):
+        raise EngineError(
+            f"TensorFlow {installed['tensorflow']} is too old for mox-tf.\n"
+            "  Install one from 2.15 to 2.21, for example with:  pip install tensorflow==2.21.0"
+        )
+    if not (2, 15) <= release < (2, 22):
+        logger.warning(
+            "mox-tf is tested with TensorFlow 2.15 to 2.21; this is %s.", installed["tensorflow"]
+        )
+    if release == (2, 20) and int(installed["protobuf"].split(".")[0]) >= 7:
+        logger.warning(
+            "TensorFlow 2.20 cannot write text graphs with protobuf %s: hooks that do will fail. "
+            "Install TensorFlow 2.21, or protobuf<7.",
+            installed["protobuf"],
+        )
+
+
+def slice_of(variable: Any) -> Any:
+    """The part of a partitioned variable that `variable` is; None for a whole one.
+
+    It has `full_name`, `full_shape`, `var_offset` and `var_shape`.
+    """
+    return variable._get_save_slice_info()

@@ -1,0 +1,148 @@
+"""The variables of a graph: listing, reading, setting, saving and restoring them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mox_core.engine import RestoreReport, VariableInfo
+from mox_core.errors import CheckpointError, SpecError
+from mox_core.plugins.suggest import did_you_mean
+from mox_tf.checkpoint_files import CheckpointFiles
+from mox_tf.failures import first_line
+from mox_tf.tf1 import tf
+
+__all__ = ["ProgramVariables"]
+
+_BYTES_AT_ONCE = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class ProgramVariables:
+    """The global variables of a graph that is about to be finalized.
+
+    Args:
+        by_name: neutral name -> variable.
+        model: names of those that are the model's; the others are the optimizer's and the step.
+        saver: writes them.
+        are_finite: one boolean per name in `floating`.
+        floating: names of the variables that can hold NaN.
+    """
+
+    by_name: Mapping[str, Any]
+    model: frozenset[str]
+    saver: Any
+    are_finite: Any
+    floating: tuple[str, ...]
+
+    @classmethod
+    def of_default_graph(cls, model: frozenset[str]) -> ProgramVariables:
+        """Takes the variables of the default graph and adds the operations that they need."""
+        by_name = {variable.op.name: variable for variable in tf.global_variables()}
+        floating = {n: v for n, v in by_name.items() if v.dtype.is_floating}
+        saver = tf.train.Saver(
+            [*by_name.values(), *tf.get_collection(tf.GraphKeys.SAVEABLE_OBJECTS)],
+            max_to_keep=0,
+            allow_empty=True,
+            save_relative_paths=True,
+        )
+        tf.add_to_collection(tf.GraphKeys.SAVERS, saver)  # hooks of the user's may look for it
+        with tf.name_scope("are_finite"):
+            finite = [tf.reduce_all(tf.is_finite(v.value())) for v in floating.values()]
+            are_finite = tf.stack(finite) if finite else tf.constant([], tf.bool)
+        return cls(by_name, model, saver, are_finite, tuple(floating))
+
+    def infos(self) -> list[VariableInfo]:
+        """Describes them, without running anything."""
+        return [
+            VariableInfo(name, tuple(variable.shape.as_list()), variable.dtype.base_dtype.name)
+            for name, variable in self.by_name.items()
+        ]
+
+    def nonfinite(self, session: Any) -> list[str]:
+        """Names of variables that hold NaN or infinity."""
+        finite = session.run(self.are_finite)
+        return [name for name, good in zip(self.floating, finite, strict=True) if not good]
+
+    def read(self, session: Any) -> dict[str, Any]:
+        """Name -> NumPy array."""
+        return dict(session.run(dict(self.by_name)))
+
+    def assign(self, session: Any, values: Mapping[str, Any]) -> None:
+        """Sets variables by name.
+
+        Raises:
+            SpecError: there is no such variable, or the shape does not fit; nothing is set.
+        """
+        arrays = {name: np.asarray(value) for name, value in values.items()}
+        for name, array in arrays.items():
+            if name not in self.by_name:
+                raise SpecError(
+                    f"there is no variable {name!r} in this program."
+                    f"{did_you_mean(name, self.by_name)}"
+                )
+            shape = tuple(self.by_name[name].shape.as_list())
+            if array.shape != shape:
+                raise SpecError(
+                    f"variable {name!r} has shape {shape}; the value given has {array.shape}."
+                )
+        self._set(session, arrays.items())
+
+    def save(self, session: Any, prefix: str) -> None:
+        """Writes `<prefix>.index` and `<prefix>.data-*`.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
+        try:
+            self.saver.save(session, prefix, write_meta_graph=False, write_state=False)
+        except (tf.errors.OpError, OSError, ValueError) as error:
+            raise CheckpointError(f"{prefix} cannot be written: {first_line(error)}") from error
+
+    def restore(
+        self, session: Any, prefix: str, include: Callable[[str], bool], *, state: bool
+    ) -> RestoreReport:
+        """Reads a checkpoint; see `Program.restore`."""
+        files = CheckpointFiles.open(prefix)
+        restored: list[str] = []
+        missing: list[str] = []
+        missing_state: list[str] = []
+        mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        for name, variable in self.by_name.items():
+            is_state = name not in self.model
+            if not include(name) or (is_state and not state):
+                continue
+            if name not in files.shapes:
+                (missing_state if is_state else missing).append(name)
+                continue
+            shape = tuple(variable.shape.as_list())
+            if files.shapes[name] != shape:
+                mismatched[name] = (files.shapes[name], shape)
+            else:
+                restored.append(name)
+        if missing or mismatched:
+            restored = []
+        self._set(session, ((name, files.read(name)) for name in restored))
+        return RestoreReport(tuple(restored), tuple(missing), tuple(missing_state), mismatched)
+
+    def _set(self, session: Any, values: Iterable[tuple[str, Any]]) -> None:
+        """Runs the initializers with other values, many at once but not all: they take memory."""
+        initializers: list[Any] = []
+        feeds: dict[Any, Any] = {}
+        size = 0
+        for name, array in values:
+            variable = self.by_name[name]
+            dtype = np.dtype(variable.dtype.as_numpy_dtype)
+            if not np.can_cast(array.dtype, dtype, "same_kind"):
+                raise SpecError(f"variable {name!r} is {dtype}; its new value is {array.dtype}.")
+            initializers.append(variable.initializer)
+            feeds[variable.initializer.inputs[1]] = array.astype(dtype, copy=False)
+            size += array.nbytes
+            if size >= _BYTES_AT_ONCE:
+                session.run(initializers, feeds)
+                initializers, feeds, size = [], {}, 0
+        if initializers:
+            session.run(initializers, feeds)

@@ -1,0 +1,73 @@
+"""Sessions that set up all they need: `python -m nox -s demo`, `python -m nox -s tests`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+TENSORFLOW = "2.21.0"
+# The wheel without GPU code is half the size; it exists for these machines only.
+HAS_CPU_WHEEL = sys.platform != "darwin" and platform.machine().lower() in ("x86_64", "amd64")
+
+
+def install_tensorflow(session: nox.Session, version: str = TENSORFLOW) -> None:
+    name = "tensorflow-cpu" if HAS_CPU_WHEEL else "tensorflow"
+    session.install(f"{name}=={version}")
+
+
+def install_mox(session: nox.Session, *, editable: bool = False) -> None:
+    flag = ["-e"] if editable else []
+    session.install(*flag, "./mox_core[testing]")
+    # TensorFlow is there already, under a name that mox-tf's metadata do not know.
+    session.install("--no-deps", *flag, "./mox_tf")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Trains, evaluates, exports and predicts on real digits that ship with the examples."""
+    install_tensorflow(session)
+    install_mox(session)
+    session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole test suite, on the installed distributions."""
+    install_tensorflow(session)
+    install_mox(session)
+    session.install("pytest-timeout", "click", "absl-py", "tensorboard", "hatchling")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def tests_oldest_tensorflow(session: nox.Session) -> None:
+    """The TensorFlow tests on the oldest release that mox-tf admits."""
+    install_tensorflow(session, "2.15.1")
+    install_mox(session)
+    session.install("pytest-timeout")
+    session.run("python", "-m", "pytest", "tests/tf", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, layers."""
+    session.install("ruff", "mypy", "import-linter")
+    session.install("./mox_core[testing]")
+    session.install("--no-deps", "./mox_tf")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """The run loop against hand-written loops; prints a table and writes JSON."""
+    install_tensorflow(session)
+    install_mox(session)
+    session.run("python", "benchmarks/run_loop.py", *session.posargs)

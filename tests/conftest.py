@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+
+class Site:
+    """A Python without site-packages, in which a test installs distributions of its own.
+
+    What it installs is found by `importlib.metadata` like anything else; what is installed on the
+    machine that runs the tests is not.
+    """
+
+    def __init__(self, base: Path, folder: Path) -> None:
+        self.base = base
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+        folder.mkdir()
+
+    def install(self, name, version="1.0", *, groups=None, modules=None, requires=(), folder=None):
+        """Writes what an installer would: modules, METADATA, entry_points.txt."""
+        folder = folder or self.folder
+        for file, source in (modules or {}).items():
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(source))
+        dist_info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        dist_info.mkdir(parents=True)
+        metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
+        metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (dist_info / "METADATA").write_text("\n".join(metadata) + "\n")
+        lines = []
+        for group, entry_points in (groups or {}).items():
+            lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entry_points.items())]
+        (dist_info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        return dist_info
+
+    def command(self, *args):
+        """A command line that runs Python in this site, and its environment."""
+        variables = {k: v for k, v in os.environ.items() if not k.startswith(("MOX_", "PYTHON"))}
+        path = os.pathsep.join([str(self.folder), str(self.base)])
+        environment = {**variables, "PYTHONPATH": path, **self.environment}
+        return [sys.executable, "-S", *map(str, args)], environment
+
+    def run(self, *args, cwd=None, timeout=60):
+        command, environment = self.command(*args)
+        return subprocess.run(
+            command,
+            env=environment,
+            cwd=cwd or self.folder.parent,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def python(self, code):
+        """Runs a program that has to succeed, and returns what it printed."""
+        done = self.run("-c", textwrap.dedent(code))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def mox(self, *args, cwd=None):
+        return self.run("-m", "mox_core.cli", *args, cwd=cwd)
+
+
+@pytest.fixture(scope="session")
+def base_of_sites(tmp_path_factory):
+    base = tmp_path_factory.mktemp("base")
+    for name in ("mox_core", "pluggy", "packaging"):
+        origin = importlib.util.find_spec(name).submodule_search_locations[0]
+        shutil.copytree(origin, base / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return base
+
+
+@pytest.fixture
+def site(base_of_sites, tmp_path):
+    return Site(base_of_sites, tmp_path / "site")

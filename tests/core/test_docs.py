@@ -1,0 +1,111 @@
+"""The docs name what the code has, and their examples run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mox_core.hooks import RunHook
+from mox_core.plugins import hookspecs
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def specified_hooks():
+    return {
+        name: function
+        for name, function in vars(hookspecs).items()
+        if name.startswith("mox_") and callable(function)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(specified_hooks()))
+def test_every_hook_and_its_signature_is_in_the_docs(name):
+    parameters = inspect.signature(specified_hooks()[name]).replace(
+        return_annotation=inspect._empty
+    )
+    signature = f"`{name}{parameters}`".replace("'", "")
+    assert signature in (DOCS / "plugins.md").read_text()
+
+
+def test_the_docs_name_no_hook_that_does_not_exist():
+    documented = set(re.findall(r"`(mox_\w+)\(", (DOCS / "plugins.md").read_text()))
+    assert documented == set(specified_hooks())
+
+
+def test_every_method_of_run_hook_is_in_the_architecture():
+    text = (DOCS / "architecture.md").read_text()
+    methods = [name for name in vars(RunHook) if not name.startswith("_")]
+    for name in methods:
+        if callable(getattr(RunHook, name)):
+            assert f"`{name}(" in text, name
+
+
+def test_the_plugin_example_works(tmp_path):
+    """Its module, as the docs show it, installed as a distribution and used in a run."""
+    text = (DOCS / "plugins.md").read_text()
+    module = re.search(r"```python\n# mox_watch/plugin.py\n(.*?)```", text, re.S).group(1)
+    project = re.search(r"```toml\n# pyproject.toml.*?\n(.*?)```", text, re.S).group(1)
+    package = tmp_path / "mox_watch"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "plugin.py").write_text(module)
+    info = tmp_path / "mox_watch-1.0.dist-info"
+    info.mkdir()
+    name, version = re.findall(r'^(?:name|version) = "(.*)"', project, re.M)
+    requirement = re.search(r'"(mox-core.*?)"', project).group(1)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requirement}\n"
+    )
+    group, entry = re.search(r'entry-points."(.*?)"\]\n(.*?)\n', project).groups()
+    (info / "entry_points.txt").write_text(f"[{group}]\n{entry.replace(chr(34), '')}\n")
+    script = """
+import numpy as np
+import mox_core as mox
+from mox_core.testing import ToyEngine, toy_nn as toy
+
+def model_fn(inputs, mode):
+    logits = inputs[0] @ toy.variable("w", (2, 2))
+    loss = toy.softmax_cross_entropy(logits, inputs[1])
+    accuracy = toy.accuracy(logits, inputs[1])
+    return mox.ModelSpec(loss=loss, log_info={"accuracy": accuracy})
+
+points = np.array([[1.0, 0.0], [0.0, 1.0]])
+def input_fn(mode):
+    return [(points, np.array([0, 1]))] * 50
+
+result = mox.run(input_fn, None, model_fn, lambda: toy.Sgd(1.0), "TRAIN",
+                 log_dir="logs", log_every_n_steps=1, engine=ToyEngine())
+print(result.stop_reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "step 0 is safe in logs/model.ckpt-0" in done.stdout
+    assert done.stdout.splitlines()[-1] == "accuracy is above 0.99"
+
+
+def test_the_table_of_flags_is_that_of_the_registry():
+    """`python tests/core/flags_table.py` writes it anew."""
+    flags_table = runpy.run_path(str(Path(__file__).with_name("flags_table.py")))
+    assert flags_table["written"]() == flags_table["table"]()
+
+
+def test_every_argument_of_run_is_in_the_docs():
+    from mox_core import run
+
+    text = (DOCS / "run.md").read_text()
+    for name in inspect.signature(run).parameters:
+        assert f"| `{name}` |" in text, name

@@ -1,0 +1,65 @@
+"""What mox_core exports, and what importing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import mox_core
+
+PUBLIC = [
+    "EarlyStoppingHook",
+    "Engine",
+    "ExportKeys",
+    "ExportSpec",
+    "LogEvaluationMetricHook",
+    "ModeKeys",
+    "ModelSpec",
+    "MoxError",
+    "RunHook",
+    "RunResult",
+    "RunState",
+    "__version__",
+    "errors",
+    "get_flag",
+    "hookimpl",
+    "run",
+    "set_flag",
+]
+
+# What must not be loaded by code that trains nothing.
+HEAVY = {"numpy", "tensorflow", "torch", "mxnet", "boto3", "obs", "tqdm", "pandas", "fsspec"}
+
+
+def modules_after(code):
+    script = f"{code}\nimport sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_public_names_are_these():
+    assert sorted(mox_core.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(mox_core, name) is not None
+    assert set(PUBLIC) <= set(dir(mox_core))
+
+
+def test_importing_mox_core_loads_nothing_heavy():
+    added = modules_after("import mox_core") - modules_after("pass")
+    assert not {name.partition(".")[0] for name in added} & HEAVY
+    # The names are lazy: flags see the command line early, everything else waits.
+    assert not [name for name in added if name.startswith(("mox_core.run", "mox_core.plugins"))]
+    assert not added & {"argparse", "pluggy", "importlib.metadata", "logging"}
+
+
+def test_using_every_public_name_loads_no_framework():
+    everything = "import mox_core\n" + "\n".join(f"mox_core.{name}" for name in PUBLIC)
+    added = modules_after(everything)
+    assert not {name.partition(".")[0] for name in added} & HEAVY
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(mox_core, "no_such_name")
