@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Capabilities, Driver
@@ -53,7 +53,6 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
         list_v2=True,
         sign_payload=signed,
         append=False,
-        unquote_key=unquote_plus,
     )
     fast = HttpDriver(scheme, settings, client=client, dialect=dialect, capabilities=CAPABILITIES)
     return FallbackDriver(fast, make_sdk)

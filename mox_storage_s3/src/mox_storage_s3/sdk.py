@@ -19,6 +19,7 @@ from botocore.exceptions import (
     IncompleteReadError,
     NoCredentialsError,
 )
+
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo, Sink
 from mox_core.storage.errors import (
@@ -31,7 +32,6 @@ from mox_core.storage.errors import (
 )
 from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import CONNECT_TIMEOUT, READ_TIMEOUT
-
 from mox_storage_s3.driver import CAPABILITIES, DEFAULT_REGION, is_path_style
 
 __all__ = ["Boto3Driver", "make_client"]
@@ -55,7 +55,7 @@ def make_client(settings: Settings) -> Any:
         tcp_keepalive=True,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": addressing, "payload_signing_enabled": True},
+        s3={"addressing_style": addressing, "payload_signing_enabled": True},  # type: ignore[arg-type]
     )
     region = settings.region
     session = boto3.session.Session(

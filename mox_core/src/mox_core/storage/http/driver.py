@@ -28,7 +28,6 @@ from .connection import ProtocolError, SourceChangedError
 from .refusals import UnexpectedAnswerError, failure, is_unexpected, refusal
 from .replies import (
     Listing,
-    Unquote,
     complete_body,
     delete_body,
     http_time_ns,
@@ -56,14 +55,12 @@ class Dialect:
         list_v2: Whether listings go by continuation token (else by marker).
         sign_payload: Cover bodies by SHA-256 in the signature (else by Content-MD5).
         append: Whether AppendObject exists.
-        unquote_key: Undoes the URL encoding of keys in listings.
     """
 
     prefix: str
     list_v2: bool
     sign_payload: bool
     append: bool
-    unquote_key: Unquote
 
 
 class HttpDriver(Driver):
@@ -133,7 +130,7 @@ class HttpDriver(Driver):
         reply = self._exchange("GET", f"{bucket}/", query=dict(query), what=what)
         return self._understand(
             what,
-            lambda: parse_listing(reply.body, bucket=bucket, unquote_key=self._dialect.unquote_key),
+            lambda: parse_listing(reply.body, bucket=bucket),
         )
 
     def fetch(

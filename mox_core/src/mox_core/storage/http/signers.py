@@ -21,6 +21,8 @@ from .request import UNRESERVED, Request
 __all__ = ["Anonymous", "Credentials", "HmacSha1", "SigV4", "Signer", "UNSIGNED_PAYLOAD"]
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+# Of the names that are part of the signed resource, those that mox sends.
+_SIGNED_QUERY = frozenset({"append", "delete", "partNumber", "position", "uploadId", "uploads"})
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
@@ -147,14 +149,12 @@ class HmacSha1:
         path_style: As the endpoint's: it decides how a bucket without a key is written.
         scheme: 'OBS' or 'AWS', the word in front of the access key.
         header_prefix: 'x-obs-' or 'x-amz-'.
-        resources: Query names that are part of the signed resource.
     """
 
     credentials: Callable[[], Credentials]
     path_style: bool
     scheme: str
     header_prefix: str
-    resources: frozenset[str]
 
     def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
         """See `Signer.sign`."""
@@ -180,7 +180,7 @@ class HmacSha1:
         signed_query = [
             name if value is None else f"{name}={value}"
             for name, value in sorted(request.query.items())
-            if name.lower() in self.resources
+            if name in _SIGNED_QUERY
         ]
         if signed_query:
             resource += "?" + "&".join(signed_query)
