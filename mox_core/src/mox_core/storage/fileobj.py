@@ -321,6 +321,7 @@ class UploadWriter(io.RawIOBase, _Publisher):
             if upload:
                 transfer.abort(self._driver, self._path, upload)
             self._buffer = bytearray()
+            self.discarded = True  # io's close flushes once more
             super().close()
 
     def __del__(self) -> None:
@@ -406,6 +407,7 @@ class EditFile(io.FileIO, _Publisher):
             if not self.discarded:
                 self.flush()
         finally:
+            self.discarded = True  # io's close flushes once more
             super().close()
 
     def __del__(self) -> None:
@@ -499,7 +501,7 @@ class _Writer(_FileMethods, io.BufferedWriter):
         return super().tell()
 
 
-class _Random(_FileMethods, io.BufferedRandom):
+class _Random(_FileMethods, io.BufferedRandom):  # type: ignore[override]
     def _push(self) -> None:
         super().flush()
 
@@ -523,7 +525,7 @@ class _Text(_FileMethods, io.TextIOWrapper):
         super().close()
 
 
-class File(metaclass=ABCMeta):
+class File(metaclass=ABCMeta):  # noqa: B024
     """Opens a local or remote file, like `open`; the result is an object of the io module.
 
     Writing to a remote file changes nothing before `flush` or `close`, and nothing at all when an

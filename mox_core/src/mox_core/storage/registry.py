@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mox_core.errors import PluginError
 from mox_core.storage.auth import Settings, resolve, update
 from mox_core.storage.errors import MoxFileRespException
 
@@ -80,26 +81,29 @@ class Drivers:
             return BUILT_IN[scheme]()
         if scheme.startswith("fsspec+"):
             return _fsspec_factory()
-        from mox_core.errors import PluginError
-        from mox_core.plugins import get_manager
-
-        manager = get_manager()
         names = [scheme]
         if scheme == "s3":
             names = [settings.driver] if settings.driver else ["s3", "obs"]
-        error: PluginError | None = None
+        absent: PluginError | None = None
         for name in names:
             try:
-                factory: DriverFactory = manager.select("storage", name)
-                return factory
-            except PluginError as failure:
-                if "is installed" in str(failure):
+                return _plugin(name, asked=f"{scheme}://")
+            except PluginError as error:
+                # One that is installed but broken is what the user wants to hear about.
+                if not str(error).startswith("no storage driver"):
                     raise
-                error = error or failure
+                absent = absent or error
         if _fsspec_knows(scheme):
             return _fsspec_factory()
-        assert error is not None
-        raise error
+        assert absent is not None
+        raise absent
+
+
+def _plugin(name: str, *, asked: str) -> DriverFactory:
+    from mox_core.plugins import get_manager
+
+    factory: DriverFactory = get_manager().select("storage", name, asked=asked)
+    return factory
 
 
 def _fsspec_factory() -> DriverFactory:
@@ -118,6 +122,7 @@ def _fsspec_knows(scheme: str) -> bool:
         from fsspec import available_protocols
     except ImportError:
         return False
+    # fsspec's own s3 and obs are other programs (obs is this one, see fsspec_face).
     return scheme in available_protocols() and scheme not in ("s3", "obs")
 
 

@@ -44,6 +44,9 @@ PROGRESS = 1 << 20
 
 RESTARTS = 3
 
+IN_MEMORY = 64 << 20
+"""What is larger is never held in memory as a whole."""
+
 
 class Digest(Protocol):
     """What hashlib's objects can do."""
@@ -383,7 +386,9 @@ def complete(
         if there is None or there.size != size:
             raise
         return there
-    if info.size and info.size != size:
+    if not info.size:
+        info = retry.call(driver.stat, path)
+    if info.size != size:
         raise MoxFileReadException(
             f"{driver.url(path)} has {info.size} bytes after the upload, not {size}"
         )

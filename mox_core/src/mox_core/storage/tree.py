@@ -7,7 +7,7 @@ An object store has no directories, only keys. Here a directory exists when it h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +19,10 @@ from mox_core.storage.urls import Location
 __all__ = [
     "DirEntry",
     "FileStat",
+    "Scan",
     "children",
     "delete",
     "describe",
-    "entries",
     "glob",
     "is_directory",
     "missing",
@@ -151,8 +151,31 @@ def existing_children(location: Location) -> Iterator[ObjectInfo]:
         raise missing(location, "directory")
 
 
-def entries(location: Location) -> Iterator[DirEntry]:
-    """The entries of a directory as DirEntry."""
+class Scan(Iterator[DirEntry]):
+    """The entries of a directory, as they are listed; also a context manager, like os.scandir's.
+
+    Args:
+        location: the directory.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._entries = _entries(location)
+
+    def __next__(self) -> DirEntry:
+        return next(self._entries)
+
+    def close(self) -> None:
+        """Ends the listing."""
+        self._entries.close()
+
+    def __enter__(self) -> Scan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _entries(location: Location) -> Generator[DirEntry, None, None]:
     folder = location.directory
     for info in existing_children(location):
         path = info.path.rstrip("/")
