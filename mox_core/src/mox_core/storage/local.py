@@ -170,8 +170,8 @@ class LocalDriver(Driver):
         try:
             with self._errors(path):
                 stat = os.fstat(fd)
-                if stat_module.S_ISDIR(stat.st_mode):
-                    raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+            if stat_module.S_ISDIR(stat.st_mode):
+                raise self._missing(path)
             info = self._info(path, stat)
             if etag and etag != info.etag:
                 raise ChangedError(f"{path} was changed while it was being read")

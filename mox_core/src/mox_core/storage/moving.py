@@ -72,7 +72,7 @@ def is_file(location: Location) -> bool:
     if location.path.endswith("/") or location.is_bucket:
         return False
     if location.is_local:
-        return os.path.isfile(location.path)
+        return os.path.exists(location.path) and not os.path.isdir(location.path)
     return transfer.find(location.driver, location.path) is not None
 
 
@@ -221,8 +221,10 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
     """
     driver = location.driver
     linked = location.is_local and os.path.islink(location.path.rstrip("/"))
-    folder = location.is_local and os.path.isdir(location.path) and not linked
-    if not location.path.endswith("/") and not location.is_bucket and not folder:
+    named = not location.path.endswith("/") and not location.is_bucket
+    if named and driver.capabilities.directories and not linked:
+        named = is_file(location)
+    if named:
         tree.delete(driver, [location.path], done=done)
     if not recursive or linked:
         return

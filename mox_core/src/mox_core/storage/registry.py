@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mox_core.errors import PluginError
@@ -70,6 +71,17 @@ class Drivers:
         with self._lock:
             self._settings = update(self._settings, **said)
             self._drivers = {k: v for k, v in self._drivers.items() if k in BUILT_IN}
+
+    @contextmanager
+    def serving(self, scheme: str, driver: Driver) -> Iterator[None]:
+        """Lets a driver serve a scheme for a while, without a plugin; for tests."""
+        with self._lock:
+            self._drivers[scheme] = driver
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._drivers.pop(scheme, None)
 
     def after_fork(self) -> None:
         """In the child: new locks, no drivers, the same settings."""
