@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mox_core.storage.auth import Settings
+from mox_core.storage.driver import ObjectInfo
 from servers.object_store import ACCESS_KEY, SECRET_KEY, ObjectStore
 
 
@@ -124,3 +125,22 @@ def localhost_names(monkeypatch: pytest.MonkeyPatch) -> None:
         return resolve("127.0.0.1" if local else host, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+class Collected:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.infos: list[ObjectInfo] = []
+        self.data = b""
+
+    def begin(self, info: ObjectInfo) -> None:
+        self.infos.append(info)
+
+    def write(self, chunk: memoryview) -> None:
+        self.data += bytes(chunk)
+
+
+@pytest.fixture
+def sink() -> Collected:
+    return Collected()

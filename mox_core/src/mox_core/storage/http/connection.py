@@ -213,8 +213,9 @@ class Connection:
         assert isinstance(buffer, bytearray)
         if self._start == self._end:
             self._start = self._end = 0
-        while (stop := buffer.find(b"\r\n\r\n", self._start, self._end)) < 0:
-            if self._end - self._start >= _MAX_HEAD or self._end == _BUFFER:
+        limit = self._start + _MAX_HEAD
+        while (stop := buffer.find(b"\r\n\r\n", self._start, min(self._end, limit))) < 0:
+            if self._end >= min(limit, _BUFFER):
                 raise ProtocolError("the response head is longer than 64 KiB")
             count = self._receive(self._buffer[self._end :])
             if not count:
