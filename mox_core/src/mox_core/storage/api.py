@@ -440,7 +440,7 @@ def _local_glob(path: str) -> Iterator[str]:
     return (found for found in _glob.iglob(path, recursive=True) if found != path[:-2])
 
 
-def scan_dir(url: Path) -> Iterator[Any]:
+def scan_dir(url: Path) -> Any:
     """Entries of a directory, like `os.scandir`; they know their size and time already.
 
     Raises:

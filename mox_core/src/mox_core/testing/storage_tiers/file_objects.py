@@ -11,6 +11,7 @@ import pickle
 import random
 import tarfile
 import zipfile
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,10 @@ class FileObjectsTier(StorageBench):
     def test_attributes(self, url: str) -> None:
         """An io object with name, mode, size, next."""
         file.write(f"{url}/a", "one\ntwo\n")
-        with file.File(f"{url}/a") as lines:
-            assert isinstance(lines, io.TextIOBase)
-            assert isinstance(lines, file.File)
+        lines: Any = file.File(f"{url}/a")
+        with lines:
+            assert issubclass(type(lines), io.TextIOBase)
+            assert issubclass(type(lines), file.File)
             assert (lines.name, lines.mode, lines.size()) == (f"{url}/a", "r", 8)
             assert lines.next() == "one\n"
             assert next(lines) == "two\n"
