@@ -135,7 +135,9 @@ def _server(value: Any) -> dict[str, Any]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    bad_path = bool(host) and (parts.path not in ("", "/") or "@" in parts.netloc)
+    if "@" in text:
+        raise AuthError("server must hold no credentials: give them as ak and sk")
+    bad_path = bool(host) and parts.path not in ("", "/")
     if not host or bad_path or parts.scheme not in ("", "http", "https"):
         raise AuthError(f"server must be a host, host:port or http(s)://host:port, not {text!r}")
     said: dict[str, Any] = {"server": f"[{host}]" if ":" in host else host}
@@ -203,9 +205,9 @@ def resolve(settings: Settings, environment: Mapping[str, str]) -> Settings:
 
     A key pair is taken as a whole from one place, so that an old secret never meets a new key.
     """
-    open_names = {name for name in _ENVIRONMENT if getattr(settings, name) is None}
+    open_names = [name for name in _ENVIRONMENT if getattr(settings, name) is None]
     if settings.ak or settings.sk:
-        open_names -= {"ak", "sk", "token"}
+        open_names = [name for name in open_names if name not in ("ak", "sk", "token")]
     found: dict[str, Any] = {}
     for name in open_names:
         for variable in _ENVIRONMENT[name]:
