@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from mox_core.hooks import LogEvaluationMetricHook as LogEvaluationMetricHook
     from mox_core.hooks import RunHook as RunHook
     from mox_core.plugins import hookimpl as hookimpl
-    from mox_core.run import RunResult as RunResult
-    from mox_core.run import RunState as RunState
-    from mox_core.run import run as run
+    from mox_core.running import RunResult as RunResult
+    from mox_core.running import RunState as RunState
+    from mox_core.running import run as run
     from mox_core.spec import ExportKeys as ExportKeys
     from mox_core.spec import ExportSpec as ExportSpec
     from mox_core.spec import ModeKeys as ModeKeys
@@ -46,13 +46,13 @@ _PUBLIC = {
     "ModelSpec": "mox_core.spec",
     "MoxError": "mox_core.errors",
     "RunHook": "mox_core.hooks",
-    "RunResult": "mox_core.run",
-    "RunState": "mox_core.run",
+    "RunResult": "mox_core.running",
+    "RunState": "mox_core.running",
     "errors": "mox_core",
     "file": "mox_core",
     "get_flag": "mox_core.flags",
     "hookimpl": "mox_core.plugins",
-    "run": "mox_core.run",
+    "run": "mox_core.running",
     "set_flag": "mox_core.flags",
 }
 

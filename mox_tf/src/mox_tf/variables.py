@@ -17,6 +17,8 @@ from mox_tf.tf1 import tf
 
 __all__ = ["ProgramVariables"]
 
+GLOBAL_STEP = "global_step"
+
 _BYTES_AT_ONCE = 256 * 2**20
 
 
@@ -113,7 +115,7 @@ class ProgramVariables:
         mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         for name, variable in self.by_name.items():
             is_state = name not in self.model
-            if not include(name) or (is_state and not state):
+            if not include(name) or (is_state and not state and name != GLOBAL_STEP):
                 continue
             if name not in files.shapes:
                 (missing_state if is_state else missing).append(name)

@@ -133,15 +133,17 @@ class EngineBench:
         *,
         towers: int = 1,
         make_spec: MakeSpec = standard_spec,
+        start: bool = True,
         **request: Any,
     ) -> Program:
-        """Builds and starts a program.
+        """Builds a program.
 
         Args:
             mode: its mode.
             batches: what its input_fn gives.
             towers: how many.
             make_spec: (function that builds the model, mode) -> ModelSpec.
+            start: whether to start it, too.
             request: other fields of the ProgramRequest.
         """
         fields: dict[str, Any] = {
@@ -153,7 +155,8 @@ class EngineBench:
             fields["optimizer_fns"] = (self.optimizer_fn(),)
         built = self.engine(towers).build(ProgramRequest(mode, **{**fields, **request}))
         self._programs.append(built)
-        built.start()
+        if start:
+            built.start()
         return built
 
     def train(self, batches: Sequence[Batch], **request: Any) -> Program:

@@ -159,6 +159,16 @@ class CheckpointsTier:
             (folder / name).write_bytes(damage((folder / name).read_bytes()))
             _assert_refused(program, str(folder / "model.ckpt-3"))
 
+    def test_foreign_checkpoints_are_described_or_not_known(
+        self, bench: EngineBench, tmp_path: Path
+    ) -> None:
+        program = _trained(bench, make_batches(1))
+        program.save(str(tmp_path / "a"))
+        described = bench.engine().read_checkpoint(str(tmp_path / "a"))
+        if described is not None:
+            assert set(described) == set(program.variable_infos())
+        assert bench.engine().read_checkpoint(str(tmp_path / "b")) is None
+
     def test_files_that_are_not_there_are_an_error(
         self, bench: EngineBench, tmp_path: Path
     ) -> None:

@@ -38,6 +38,10 @@ class StepsTier:
         assert isinstance(cluster, Cluster)
         assert cluster.is_chief
 
+    def test_a_program_that_was_never_started_can_be_closed(self, bench: EngineBench) -> None:
+        """After an error between build and start; the bench closes it after the test."""
+        assert bench.train(make_batches(1), start=False).towers == 1
+
     def test_losses_follow_the_reference(self, bench: EngineBench) -> None:
         batches = make_batches(12)
         reference = Reference(LEARNING_RATE)
