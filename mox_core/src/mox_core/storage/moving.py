@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from mox_core.storage import transfer, tree
+from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.errors import CopyError
@@ -24,6 +25,14 @@ __all__ = ["copy_any", "copy_directory", "copy_file", "is_file", "remove", "rena
 LOG = logging.getLogger("mox.file")
 
 FILE_THREADS = 8
+"""Parts of one file that are under way together, unless MOX_FILE_LARGE_FILE_TASK_NUM says so."""
+
+
+def _file_threads() -> int:
+    text = os.environ.get("MOX_FILE_LARGE_FILE_TASK_NUM", "")
+    if text and (not text.isdecimal() or not int(text)):
+        raise AuthError(f"MOX_FILE_LARGE_FILE_TASK_NUM must be a number from 1 on, not {text!r}")
+    return int(text or FILE_THREADS)
 
 
 class _Terminated(BaseException):
@@ -85,7 +94,7 @@ def file_target(source: Location, target: Location) -> Location:
 
 
 def copy_file(
-    source: Location, target: Location, *, threads: int = FILE_THREADS,
+    source: Location, target: Location, *, threads: int | None = None,
     progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Copies one file.
@@ -109,6 +118,7 @@ def copy_file(
             )
         raise tree.missing(source, "file")
     goal = file_target(source, target)
+    threads = _file_threads() if threads is None else threads
     try:
         with _copier(source, goal, threads=threads, progress=progress) as copier:
             copier.add(Job(source.path, goal.path, info))

@@ -112,19 +112,27 @@ def jobs_for(
 
 def _with_markers(jobs: Iterable[Job], target: Location) -> Iterator[Job]:
     """For object stores: a directory that turns out to hold something needs no marker."""
-    pending: list[str] = []
+    empty: set[str] = set()
     for job in jobs:
         if not job.target.endswith("/"):
             yield job
-            pending = [folder for folder in pending if not job.target.startswith(folder)]
+            _discard_parents(job.target, empty)
         elif job.info is not None and job.info.etag:  # a marker object, copied as it is
             yield job
         else:
-            pending.append(job.target)
+            _discard_parents(job.target.rstrip("/"), empty)
+            empty.add(job.target)
     driver = target.driver
-    for folder in pending:
-        if not any(other != folder and other.startswith(folder) for other in pending):
-            driver.retry.call(driver.put, folder, b"")
+    for folder in empty:
+        driver.retry.call(driver.put, folder, b"")
+
+
+def _discard_parents(path: str, folders: set[str]) -> None:
+    """Forgets the directories above a path, up to the first that is not known."""
+    parent = path.rpartition("/")[0] + "/"
+    while parent in folders:
+        folders.discard(parent)
+        parent = parent[:-1].rpartition("/")[0] + "/"
 
 
 def _checked(

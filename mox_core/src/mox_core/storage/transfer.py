@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import time
@@ -256,17 +257,9 @@ def read(
     """
 
     def once() -> tuple[bytes, ObjectInfo]:
-        chunks: list[bytes] = []
-        info = fetch(
-            driver,
-            path,
-            lambda chunk: chunks.append(bytes(chunk)),
-            start=start,
-            length=length,
-            etag=etag,
-            retry=retry,
-        )
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks), info
+        buffer = io.BytesIO()  # its getvalue copies nothing
+        info = fetch(driver, path, buffer.write, start=start, length=length, etag=etag, retry=retry)
+        return buffer.getvalue(), info
 
     return once() if etag else restarting(once)
 
