@@ -23,7 +23,8 @@ from mox_core.storage.fsspec_face import MoxFileSystem, ObsFileSystem  # noqa: E
 
 class MoxFixtures(AbstractFixtures):
     @pytest.fixture(scope="class")
-    def fs(self) -> Any:
+    @classmethod
+    def fs(cls) -> Any:
         return MoxFileSystem("memory")
 
     @pytest.fixture

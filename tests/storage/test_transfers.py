@@ -16,6 +16,7 @@ from flaky import FlakyDriver, failing, serving
 
 from mox_core import file
 from mox_core.storage.auth import Settings
+from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.errors import AccessDeniedError, TransientError, UnsupportedError
 from mox_core.storage.retry import Retry
 
@@ -308,3 +309,83 @@ def test_a_stopped_copy_leaves_nothing(tmp_path: Path, kind: int, up: bool) -> N
     if not up:
         assert not [path.name for path in target.rglob("*") if path.name.startswith(".mox")]
         assert len(list(target.iterdir())) < 30
+
+
+def test_a_store_that_stops_answering_is_left_alone(store: FlakyDriver, tmp_path: Path) -> None:
+    """Thousands of files are not each waited for."""
+    for number in range(200):
+        file.write(str(tmp_path / f"d/{number}"), "x")
+    store.before["put"] = failing(10**9)
+    with pytest.raises(file.CopyError) as caught:
+        file.copy_parallel(str(tmp_path / "d"), "flaky://b/d", threads=4)
+    assert len(caught.value.failures) == 200
+    assert store.calls["put"] < 5 * 30
+    assert "not tried" in str(caught.value) and "and 100 more" in str(caught.value)
+
+
+def test_a_rename_that_fails_keeps_the_source(store: FlakyDriver, tmp_path: Path) -> None:
+    for name in "abc":
+        file.write(str(tmp_path / f"d/{name}"), name)
+
+    def refuse(path: str) -> None:
+        if path.endswith("b"):
+            raise AccessDeniedError("403")
+
+    store.before["put"] = refuse
+    with pytest.raises(file.CopyError):
+        file.rename(str(tmp_path / "d"), "flaky://x/d")
+    assert file.list_directory(str(tmp_path / "d")) == ["a", "b", "c"]
+
+
+def test_listings_are_not_collected(store: FlakyDriver) -> None:
+    """An endless listing can be looked at, and summed up page by page."""
+    pages = 0
+
+    def endless(prefix: str, *, recursive: bool, limit: int = 0) -> Iterator[list[ObjectInfo]]:
+        nonlocal pages
+        while True:
+            pages += 1
+            yield [ObjectInfo(f"{prefix}{pages:09}-{number:03}", 1) for number in range(1000)]
+
+    store.list = endless  # type: ignore[method-assign]
+    with file.scan_dir("flaky://b/d") as entries:
+        assert next(entries).name == "000000001-000"
+    assert pages == 1
+    assert file.is_directory("flaky://b/d") is True
+    assert pages == 2
+
+
+def test_a_long_listing_waits_for_the_copy(store: FlakyDriver) -> None:
+    """A million files to copy are not a million jobs in memory."""
+    total = 30_000
+    listed = 0
+    ahead = 0
+
+    def pages(prefix: str, *, recursive: bool, limit: int = 0) -> Iterator[list[ObjectInfo]]:
+        nonlocal listed, ahead
+        for start in range(0, total, 100):
+            listed = start + 100
+            ahead = max(ahead, listed - store.calls["copy"])
+            yield [ObjectInfo(f"b/d/{start + i}", 1, etag="e") for i in range(100)]
+
+    def copy(source: str, target: str, *, etag: str = "") -> ObjectInfo:
+        with lock:
+            store.calls["copy"] += 1
+        return ObjectInfo(target, 1)
+
+    lock = threading.Lock()
+    store.list = pages  # type: ignore[method-assign]
+    store.copy = copy  # type: ignore[method-assign]
+    file.copy_parallel("flaky://b/d", "flaky://b/e", threads=4)
+    assert store.calls["copy"] == total
+    assert ahead < 5000
+
+
+def test_file_list_stays_below_the_source(store: FlakyDriver, tmp_path: Path) -> None:
+    file.write(str(tmp_path / "d/a"), "x")
+    file.write(str(tmp_path / "secret"), "x")
+    for name in ("../secret", str(tmp_path / "secret")):
+        with pytest.raises(file.MoxFileRespException, match="secret"):
+            file.copy_parallel(str(tmp_path / "d"), "flaky://b/d", file_list=[name])
+    file.copy_parallel(str(tmp_path / "d"), "flaky://b/d", file_list=["./a", str(tmp_path / "d/a")])
+    assert file.list_directory("flaky://b/d") == ["a"]

@@ -133,6 +133,7 @@ def read(url: Path, client_id: str | None = None, binary: bool = False) -> Any:
         with local_errors(location.path), open(location.path, "rb") as file:
             data = file.read()
     else:
+        _file_only(location)
         try:
             data, _ = transfer.read(location.driver, location.path)
         except MoxFileNotExistsException:

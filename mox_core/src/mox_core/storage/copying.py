@@ -17,15 +17,20 @@ from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo
 from mox_core.storage.errors import (
     ChangedError,
     MoxFileReadException,
+    MoxFileRespException,
+    TransientError,
     UnsupportedError,
 )
 from mox_core.storage.local import WholeFile, copy_range
 from mox_core.storage.pool import Pool
 from mox_core.storage.retry import Stopped
 
-__all__ = ["Copier", "Job", "Progress", "Sizes"]
+__all__ = ["Copier", "Job", "Progress", "Sizes", "scratch"]
 
 LOCAL_STEP = 64 << 20
+SILENCE = 16
+"""After so many files in a row that got no answer at all, the others are not tried any more."""
+
 HASH_STEP = 1 << 20
 
 
@@ -110,6 +115,7 @@ class Copier:
         self.sizes = Sizes.from_environment()
         self.failures: list[tuple[str, str, BaseException]] = []
         self._folders: set[str] = set()
+        self._unanswered = 0
         self._read = source.retry.until(pool.stop)
         self._write = target.retry.until(pool.stop)
         # Parts of streamed copies are held in memory: at most four at a time.
@@ -144,8 +150,10 @@ class Copier:
             try:
                 if self.pool.stop.is_set():
                     raise Stopped
+                if self._unanswered >= SILENCE:
+                    raise TransientError("not tried, because the store does not answer")
                 if self._copy(job):
-                    self.progress.file()
+                    self._copied()
                 return
             except (ChangedError, MoxFileReadException) as error:
                 if attempt == transfer.RESTARTS:
@@ -155,9 +163,17 @@ class Copier:
             except Exception as error:
                 return self._failed(job, error)
 
+    def _copied(self) -> None:
+        self._unanswered = 0
+        self.progress.file()
+
     def _failed(self, job: Job, error: BaseException) -> None:
         if self.pool.stop.is_set():
             raise Stopped
+        if isinstance(error, TransientError):
+            self._unanswered += 1
+        elif isinstance(error, UnicodeEncodeError):
+            error = MoxFileRespException("the name is no valid UTF-8: rename the file")
         self.failures.append((self.source.url(job.source), self.target.url(job.target), error))
 
     def _open(self, path: str) -> tuple[int, os.stat_result]:
@@ -251,7 +267,7 @@ class Copier:
 
     def _download_parts(self, job: Job, info: ObjectInfo) -> None:
         whole = self._begin_file(job.target)
-        hasher = _InOrder(whole.fd, info)
+        hasher = _InOrder(whole.fd)
         ranges = _ranges(info.size, self.sizes.part)
 
         def part(number: int) -> None:
@@ -262,7 +278,7 @@ class Copier:
                 writer(chunk)
                 self.progress.bytes(len(chunk))
 
-            transfer.fetch(
+            got = transfer.fetch(
                 self.source,
                 job.source,
                 out,
@@ -273,7 +289,7 @@ class Copier:
             )
             if writer.at != start + length:
                 raise ChangedError(f"{self.source.url(job.source)} became shorter")
-            hasher.done(number, start, start + length)
+            hasher.done(number, start, start + length, got.digest)
 
         def finish(_: list[None]) -> None:
             hasher.check(self.source.url(job.source))
@@ -333,7 +349,7 @@ class Copier:
         return True
 
     def _via_disk(self, job: Job) -> bool:
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile(dir=scratch()) as file:
             fd = file.fileno()
             writer = transfer.FdWriter(fd)
             transfer.fetch(self.source, job.source, writer, retry=self._read)
@@ -434,7 +450,7 @@ class Copier:
             finally:
                 end(ok)
             if ok:
-                self.progress.file()
+                self._copied()
             else:
                 self._part_failed(job, errors[0])
 
@@ -452,6 +468,12 @@ class Copier:
             self._failed(job, error)
 
 
+def scratch() -> str | None:
+    """Where temporary copies of remote files go: DLS_LOCAL_CACHE_PATH, else the system's choice."""
+    folder = os.environ.get("DLS_LOCAL_CACHE_PATH", "/cache")
+    return folder if os.path.isdir(folder) and os.access(folder, os.W_OK) else None
+
+
 def _ranges(size: int, part: int) -> list[tuple[int, int]]:
     return [(at, min(part, size - at)) for at in range(0, size, part)]
 
@@ -459,20 +481,30 @@ def _ranges(size: int, part: int) -> list[tuple[int, int]]:
 class _InOrder:
     """Digests a file whose parts arrive in any order, as soon as they join the ones before."""
 
-    def __init__(self, fd: int, info: ObjectInfo) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._wanted = info.digest
-        self._digest = transfer.new_digest(info.digest)
+        self._wanted = ""
+        self._digest: transfer.Digest | None = None
         self._lock = threading.Lock()
         self._arrived: dict[int, tuple[int, int]] = {}
         self._next = 0
         self._busy = False
 
-    def done(self, number: int, start: int, end: int) -> None:
-        """Part `number` is in the file; one thread at a time reads what is due."""
-        if self._digest is None:
-            return
+    def done(self, number: int, start: int, end: int, wanted: str) -> None:
+        """Part `number` is in the file; one thread at a time reads what is due.
+
+        Args:
+            number: of the part, from 0.
+            start: first byte.
+            end: byte after the last.
+            wanted: the digest of the whole object, as the answer with this part told it.
+        """
         with self._lock:
+            if self._digest is None:
+                self._digest = transfer.new_digest(wanted)
+                self._wanted = wanted
+            if self._digest is None:
+                return
             self._arrived[number] = (start, end)
             if self._busy:
                 return

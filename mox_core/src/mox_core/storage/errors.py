@@ -122,11 +122,13 @@ class CopyError(MoxFileRespException):
 
     @classmethod
     def of(cls, what: str, failures: list[tuple[str, str, BaseException]]) -> CopyError:
-        """Lists every failure, one a line."""
+        """Lists the failures, one a line; of very many the first hundred."""
         lines = [
             f"  {source}{f' -> {target}' if target else ''}: {type(error).__name__}: {error}"
-            for source, target, error in failures
+            for source, target, error in failures[:100]
         ]
+        if len(failures) > len(lines):
+            lines.append(f"  ... and {len(failures) - len(lines)} more: see .failures")
         count = "1 file" if len(failures) == 1 else f"{len(failures)} files"
         self = cls(f"{what} {count}:\n" + "\n".join(lines))
         self.failures = failures

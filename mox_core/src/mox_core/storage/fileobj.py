@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from mox_core.storage import transfer
-from mox_core.storage.copying import Sizes
+from mox_core.storage.copying import Sizes, scratch
 from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo
 from mox_core.storage.errors import (
     ChangedError,
@@ -341,7 +341,7 @@ class EditFile(io.FileIO, _Publisher):
         self._driver = driver
         self._path = path
         self._changed = mode == "w+"
-        handle, name = tempfile.mkstemp(prefix="mox-")
+        handle, name = tempfile.mkstemp(prefix="mox-", dir=scratch())
         try:
             super().__init__(name, "a+" if mode == "a+" else "r+")
         finally:

@@ -15,7 +15,7 @@ from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress
 from mox_core.storage.driver import ObjectInfo
-from mox_core.storage.errors import CopyError
+from mox_core.storage.errors import AccessDeniedError, CopyError
 from mox_core.storage.plan import check_disjoint, jobs_for, listed_jobs
 from mox_core.storage.pool import Pool
 from mox_core.storage.urls import Location, join
@@ -144,6 +144,8 @@ def copy_directory(
     """
     if not check_disjoint(source, target):
         return 0
+    if not target.is_local:
+        _knock(target)
     count = 0
     with _copier(source, target, threads=threads, progress=progress) as copier:
 
@@ -160,6 +162,13 @@ def copy_directory(
     if not count:
         LOG.info("No files to copy from %s", source.url)
     return count
+
+
+def _knock(target: Location) -> None:
+    """Asks the target once: a dead endpoint or a missing bucket is one error, not thousands."""
+    with contextlib.suppress(AccessDeniedError):  # who may write may not be allowed to list
+        for _ in target.driver.list(target.directory, recursive=False, limit=1):
+            break
 
 
 def copy_any(

@@ -81,6 +81,8 @@ def _named(source: Location, name: str) -> Iterable[ObjectInfo]:
             )
         rel = path[len(source.directory) :]
     rel = rel.removeprefix("./")
+    if ".." in rel.split("/"):
+        raise MoxFileRespException(f"file_list names {rel}, which leads out of {source.url}")
     path = source.directory + rel
     if source.is_local:
         is_dir = os.path.isdir(path)

@@ -17,7 +17,7 @@ Task = Callable[[], None]
 WAITING = 4096
 """Tasks that may wait; a longer listing pauses, so that its memory stays constant."""
 
-GRACE = 0.6
+GRACE = 0.4
 """Seconds that stopped threads get to end by themselves."""
 
 
