@@ -90,13 +90,14 @@ class ObsSdkDriver(Driver):
         """See `Driver.list`."""
         bucket, _, key = prefix.partition("/")
         if not bucket:
-            answer = self._call(prefix, self._obs.listBuckets)
+            answer = self.retry.call(self._call, prefix, self._obs.listBuckets)
             buckets = self._body(prefix, answer).buckets
             yield [ObjectInfo(f"{found.name}/") for found in buckets]
             return
         marker, count = None, 0
         while True:
-            answer = self._call(
+            answer = self.retry.call(
+                self._call,
                 prefix,
                 self._obs.listObjects,
                 bucket,
@@ -336,7 +337,11 @@ def _stream(body: Body) -> io.BufferedIOBase:
 def _info(path: str, size: int, headers: Sequence[tuple[str, str]]) -> ObjectInfo:
     said = dict(headers)
     etag = said.get("etag", "").strip('"')
-    return ObjectInfo(path, size, http_time_ns(said.get("last-modified", "")), etag)
+    # The ETag is an MD5 when the object came by a single PUT and no key of the store's hides it.
+    plain = len(etag) == 32 and "object-type" not in said
+    hidden = any(name.startswith("server-side-encryption") for name in said)
+    digest = f"md5:{etag}" if plain and not hidden else ""
+    return ObjectInfo(path, size, http_time_ns(said.get("last-modified", "")), etag, digest)
 
 
 def _local_time_ns(text: str | None) -> int:

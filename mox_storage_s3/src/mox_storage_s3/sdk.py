@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -101,8 +101,7 @@ class Boto3Driver(Driver):
         """See `Driver.list`."""
         bucket, _, key = prefix.partition("/")
         if not bucket:
-            with self._errors(prefix):
-                answer = self._s3.list_buckets()
+            answer = self.retry.call(self._asked, prefix, self._s3.list_buckets)
             yield [ObjectInfo(f"{b['Name']}/") for b in answer["Buckets"]]
             return
         asked: dict[str, Any] = {"Bucket": bucket, "Prefix": key, "EncodingType": "url"}
@@ -111,8 +110,7 @@ class Boto3Driver(Driver):
             asked["Delimiter"] = "/"
         count = 0
         while True:
-            with self._errors(prefix):
-                page = self._s3.list_objects_v2(**asked)
+            page = self.retry.call(self._asked, prefix, self._s3.list_objects_v2, **asked)
             # boto3 takes the encoding off only when it asked for it by itself.
             decode = unquote_plus if page.get("EncodingType") == "url" else str
             entries = [
@@ -135,6 +133,10 @@ class Boto3Driver(Driver):
             if not token or 0 < limit <= count:
                 return
             asked["ContinuationToken"] = token
+
+    def _asked(self, prefix: str, call: Callable[..., Any], **asked: Any) -> Any:
+        with self._errors(prefix):
+            return call(**asked)
 
     def fetch(
         self,

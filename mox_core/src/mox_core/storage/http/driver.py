@@ -101,7 +101,7 @@ class HttpDriver(Driver):
         """See `Driver.list`."""
         bucket, _, key = prefix.partition("/")
         if not bucket:
-            yield self._buckets()
+            yield self.retry.call(self._buckets)
             return
         size = min(self.settings.list_max_keys or 1000, limit or 1000, 1000)
         query: dict[str, str | None] = {
@@ -116,7 +116,7 @@ class HttpDriver(Driver):
         position = "continuation-token" if self._dialect.list_v2 else "marker"
         count = 0
         while True:
-            page = self._page(bucket, query, what=prefix)
+            page = self.retry.call(self._page, bucket, query, what=prefix)
             if page.entries:
                 yield page.entries
             count += len(page.entries)
@@ -440,7 +440,9 @@ class HttpDriver(Driver):
 
     def _whole_digest(self, reply: Reply, etag: str) -> str:
         """The digest of the content if the server vouches for one, as `algorithm:hex`."""
-        if _MD5.fullmatch(etag) and not self._encrypted(reply):
+        # Of an object that grew by AppendObject nobody promises what the ETag is.
+        grown = f"{self._dialect.prefix}object-type" in reply.headers
+        if _MD5.fullmatch(etag) and not grown and not self._encrypted(reply):
             return f"md5:{etag}"
         if reply.headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
             return ""

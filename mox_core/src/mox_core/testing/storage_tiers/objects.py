@@ -218,7 +218,7 @@ class ObjectsTier(StorageBench):
         assert sink.data == b"3"
 
     def test_append(self, driver: Driver, root: str) -> None:
-        """append creates, adds, and refuses a wrong position."""
+        """It creates, adds, and refuses a wrong position."""
         if not driver.capabilities.append:
             pytest.skip("no capability append")
         assert driver.append(f"{root}log", b"one", position=0) == 3
