@@ -203,7 +203,8 @@ def measure(command: list[str], environment: dict[str, str], server: Server) -> 
             command,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={**os.environ, **environment},
+            # Installed packages have their bytecode; an editable one must be allowed to keep it.
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment},
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began

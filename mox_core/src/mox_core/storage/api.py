@@ -6,7 +6,6 @@ arguments are those of MoXing.
 
 from __future__ import annotations
 
-import glob as _glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from mox_core.storage.errors import (
 )
 from mox_core.storage.fileobj import File, local_errors
 from mox_core.storage.registry import DRIVERS
-from mox_core.storage.shift import shift
 from mox_core.storage.sync import background_sync_copy
 from mox_core.storage.tree import DirEntry, FileStat
 from mox_core.storage.urls import Location, locate
@@ -351,20 +349,19 @@ def list_directory(
             for info in page:
                 some = True
                 rel = info.path[len(folder) :]
-                names.update(rel[: at + 1] for at, char in enumerate(rel) if char == "/")
                 names.add(rel)
+                parent = rel.rpartition("/")[0] + "/"
+                while parent != "/" and parent not in names:
+                    names.add(parent)
+                    parent = parent[:-1].rpartition("/")[0] + "/"
         if not some:
             list(tree.existing_children(location))  # raises unless it is an empty bucket
     else:
         names = {info.path[len(folder) :] for info in tree.existing_children(location)}
     keep_sep = not remove_sep and not location.is_local
-    return sorted(
-        {
-            name if keep_sep else name.rstrip("/")
-            for name in names
-            if name.rstrip("/") and not (skip_dir if name.endswith("/") else skip_file)
-        }
-    )
+    files = () if skip_file else (name for name in names if name[-1:] not in ("", "/"))
+    folders = () if skip_dir else (name for name in names if name[-1:] == "/" != name)
+    return sorted({*files, *(name if keep_sep else name.rstrip("/") for name in folders)})
 
 
 def make_dirs(url: Path) -> None:
@@ -437,8 +434,25 @@ def glob(url: Path) -> list[str]:
 
 
 def _local_glob(path: str) -> Iterator[str]:
+    from glob import iglob
+
     # `a/**` of the glob module gives `a/` itself too, which is nothing below a.
-    return (found for found in _glob.iglob(path, recursive=True) if found != path[:-2])
+    return (found for found in iglob(path, recursive=True) if found != path[:-2])
+
+
+def shift(from_: str, to: str) -> None:
+    """Lets Python's own file functions (open, os.listdir, ...) take URLs, or ends that.
+
+    Args:
+        from_: `os`, or `mox` to go back.
+        to: the other one.
+
+    Raises:
+        ValueError: the two are not 'os' and 'mox'.
+    """
+    from mox_core.storage import shift as switch
+
+    switch.shift(from_, to)
 
 
 def scan_dir(url: Path) -> Any:

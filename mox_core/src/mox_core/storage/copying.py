@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat as stat_module
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -349,6 +348,8 @@ class Copier:
         return True
 
     def _via_disk(self, job: Job) -> bool:
+        import tempfile
+
         with tempfile.TemporaryFile(dir=scratch()) as file:
             fd = file.fileno()
             writer = transfer.FdWriter(fd)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import tempfile
 from abc import ABCMeta
 from collections.abc import Iterator
 from typing import IO, Any
@@ -341,6 +340,8 @@ class EditFile(io.FileIO, _Publisher):
         self._driver = driver
         self._path = path
         self._changed = mode == "w+"
+        import tempfile
+
         handle, name = tempfile.mkstemp(prefix="mox-", dir=scratch())
         try:
             super().__init__(name, "a+" if mode == "a+" else "r+")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat as stat_module
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -55,7 +54,7 @@ class WholeFile:
             self.fd = os.open(path, os.O_WRONLY)
             return
         folder = os.path.dirname(path)
-        self.temporary = os.path.join(folder, f".mox-{secrets.token_hex(8)}.tmp")
+        self.temporary = os.path.join(folder, f".mox-{os.urandom(8).hex()}.tmp")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.fd = os.open(self.temporary, flags, 0o666)
         if mode is not None:

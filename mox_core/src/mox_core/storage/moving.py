@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -249,6 +248,8 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
         return
     if location.is_local:
         if os.path.isdir(location.path):
+            import shutil
+
             done(sum(len(files) for _, _, files in os.walk(location.path)))
             shutil.rmtree(location.path)
         return
@@ -284,6 +285,8 @@ def rename(source: Location, target: Location) -> None:
         return
     copy_directory(source, target)
     if source.is_local:
+        import shutil
+
         shutil.rmtree(source.path)
     else:
         tree.delete(source.driver, tree.under(source.driver, source.directory))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -78,6 +77,8 @@ class Retry:
         """Waits before attempt number `attempt` + 1, or raises `error` when it is not to be."""
         if self.stop is not None and self.stop.is_set():
             raise Stopped from None
+        import random  # here, because it is slow to import and seldom needed
+
         delay = self.wait * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
         delay = max(delay, error.retry_after)
         now = time.monotonic()
