@@ -174,6 +174,13 @@ class _Publisher:
     """Shared by writers: what to do at flush, close, and when nothing must be published."""
 
     discarded = False
+    _driver: Driver
+    _path: str
+
+    @property
+    def url(self) -> str:
+        """The URL of the object."""
+        return self._driver.url(self._path)
 
     def discard(self) -> None:
         """Forgets what was written since the last flush; close publishes nothing."""
@@ -427,7 +434,7 @@ def _forgotten(file: io.IOBase, raw: object) -> None:
     LOG.warning(
         "%s was never closed: what was written since the last flush is lost. "
         "Use `with mox.file.File(...) as f:`.",
-        getattr(raw, "name", "a file"),
+        raw.url,
     )
     file.close()
 
@@ -451,8 +458,21 @@ class _FileMethods:
         return os.fstat(raw.fileno()).st_size
 
     def _push(self) -> None:
-        """Moves buffered bytes into the raw file without publishing them."""
-        raise NotImplementedError
+        """Moves buffered text and bytes into the raw file without publishing them."""
+        buffer: Any = getattr(self, "buffer", self)
+        buffer._quiet = True
+        try:
+            self.flush()  # type: ignore[attr-defined]
+        finally:
+            buffer._quiet = False
+
+    def tell(self) -> int:
+        """The position; of a remote file that is written straight on, its size."""
+        if isinstance(self._raw, UploadWriter):
+            self._push()
+            return self._raw.tell()
+        position: int = super().tell()  # type: ignore[misc]
+        return position
 
     def next(self) -> Any:
         """The next line."""
@@ -483,46 +503,35 @@ class _Reader(_FileMethods, io.BufferedReader):
 
 
 class _Writer(_FileMethods, io.BufferedWriter):
-    def _push(self) -> None:
-        super().flush()
+    _quiet = False
 
     def flush(self) -> None:
         super().flush()
-        if not getattr(self, "_closing", False):
+        if not self._quiet:
             self._raw.flush()
 
     def close(self) -> None:
-        self._closing = True
+        self._quiet = True  # closing the raw file publishes
         super().close()
-
-    def tell(self) -> int:
-        if isinstance(self._raw, UploadWriter):
-            self._push()
-            return self._raw.tell()
-        return super().tell()
 
 
 class _Random(_FileMethods, io.BufferedRandom):  # type: ignore[override]
-    def _push(self) -> None:
-        super().flush()
+    _quiet = False
 
     def flush(self) -> None:
         super().flush()
-        if not getattr(self, "_closing", False):
+        if not self._quiet:
             self._raw.flush()
 
     def close(self) -> None:
-        self._closing = True
+        self._quiet = True  # closing the raw file publishes
         super().close()
 
 
 class _Text(_FileMethods, io.TextIOWrapper):
-    def _push(self) -> None:
-        self.flush()
-
     def close(self) -> None:
         with contextlib.suppress(AttributeError):
-            self.buffer._closing = True  # type: ignore[attr-defined]
+            self.buffer._quiet = True  # type: ignore[attr-defined]
         super().close()
 
 

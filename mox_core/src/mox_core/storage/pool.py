@@ -80,6 +80,8 @@ class Pool:
         try:
             if kind is None:
                 self._drain()
+            if self._bug is not None:
+                kind = type(self._bug)
         except BaseException:
             kind = BaseException
             raise

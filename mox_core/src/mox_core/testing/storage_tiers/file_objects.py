@@ -189,3 +189,17 @@ class FileObjectsTier(StorageBench):
         logger.warning("world")
         stream.close()
         assert file.read(f"{url}/log") == "hello\nworld\n"
+
+    def test_position_and_size_while_writing(self, url: str, driver: Driver) -> None:
+        """Both count what was written, and asking publishes nothing."""
+        file.write(f"{url}/a", "old")
+        for mode, text in (("w", "é\n"), ("wb", b"\xc3\xa9\n")):
+            with file.File(f"{url}/a", mode) as out:
+                out.write(text)
+                assert out.tell() == 3
+                assert out.size() == 3
+                if driver.local_path("/") is None:
+                    assert file.read(f"{url}/a") == "old"
+                out.write(text)
+            assert file.get_size(f"{url}/a") == 6
+            file.write(f"{url}/a", "old")
