@@ -144,7 +144,7 @@ class ObsSdkDriver(Driver):
         if start or length is not None:
             headers.range = f"{start}-{'' if length is None else start + length - 1}"
         if etag:
-            headers.if_match = f'"{etag}"'
+            headers.if_match = etag  # bare: the SDK percent-encodes quotation marks
         try:
             answer = self._call(path, self._obs.getObject, bucket, key, headers=headers)
         except MoxFileRespException as error:
@@ -214,7 +214,7 @@ class ObsSdkDriver(Driver):
         """See `Driver.copy`."""
         if source == target:
             return self.stat(source)
-        headers = CopyObjectHeader(if_match=f'"{etag}"') if etag else None
+        headers = CopyObjectHeader(if_match=etag) if etag else None
         answer = self._call(
             source,
             self._obs.copyObject,

@@ -80,7 +80,7 @@ def rclone_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settin
             _tool("rclone"),
             *("serve", "s3", "--addr", f"127.0.0.1:{port}"),
             *("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull),
-            *("--vfs-cache-mode", "off", "--dir-cache-time", "0s", str(root)),
+            str(root),
         ],
         stderr=subprocess.DEVNULL,
     )

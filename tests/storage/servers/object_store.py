@@ -216,9 +216,12 @@ class Handler(BaseHTTPRequestHandler):
 
     # ---- reading
 
+    def handle_expect_100(self) -> bool:
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
+
     def read_body(self) -> bytes:
-        if self.headers.get("Expect", "").lower() == "100-continue":
-            pass  # http.server has answered it
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             body = b""
             while size := int(self.rfile.readline().split(b";")[0], 16):

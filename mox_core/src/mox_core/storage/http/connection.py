@@ -235,9 +235,9 @@ class Connection:
         for line in lines[1:]:
             name, colon, value = line.partition(":")
             name = name.lower()
-            value = value.strip()
-            if not colon or not name or name != name.strip():
+            if not colon or not name or " " in name or "\t" in name:
                 raise ProtocolError(f"malformed response header: {line[:60]!r}")
+            value = value.strip()
             if name == "content-length" and headers.get(name, value) != value:
                 raise ProtocolError("two different Content-Length headers")
             headers[name] = value

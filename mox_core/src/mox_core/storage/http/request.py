@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body
 
-__all__ = ["Endpoint", "Request", "make_endpoint"]
+__all__ = ["Endpoint", "Request", "make_endpoint", "quote_key"]
 
 UNRESERVED = "-_.~"
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 # Two silent attempts fit into the 30 seconds after which a dead server shall be an error.
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 12.0
+
+
+def quote_key(key: str) -> str:
+    """Percent-encode a key as it stands in a path."""
+    return key if _PLAIN.fullmatch(key) else quote(key, UNRESERVED + "/")
 
 
 @dataclass(slots=True)
@@ -79,16 +87,20 @@ class Endpoint:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
 
+    @cached_property
+    def authority(self) -> str:
+        """Host and port as the Host header gives them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (80 if self.tls is None else 443) else f"{host}:{self.port}"
+
     def locate(self, request: Request) -> tuple[str, str]:
         """The Host header and the encoded path of a request."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        if self.port != (80 if self.tls is None else 443):
-            host = f"{host}:{self.port}"
-        key = quote(request.key, UNRESERVED + "/")
+        host = self.authority
+        key = quote_key(request.key)
         if not request.bucket:
             return host, f"{self.prefix}/"
         if self._in_path(request.bucket):
-            base = f"{self.prefix}/{quote(request.bucket, UNRESERVED)}"
+            base = f"{self.prefix}/{quote_key(request.bucket)}"
             return host, f"{base}/{key}" if key else base
         return f"{request.bucket}.{host}", f"{self.prefix}/{key}"
 

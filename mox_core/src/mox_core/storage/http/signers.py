@@ -98,17 +98,19 @@ class SigV4:
         added = {"x-amz-content-sha256": payload, "x-amz-date": stamp}
         if credentials.token:
             added["x-amz-security-token"] = credentials.token
-        lines = [("host", host), *request.headers.items(), *added.items()]
-        lines.sort()
-        names = ";".join([name for name, _ in lines])
+        signed = {"host": host, **added}
+        for name, value in request.headers.items():
+            signed[name] = " ".join(value.split())
+        names = sorted(signed)
+        headers = "".join([f"{name}:{signed[name]}\n" for name in names])
+        covered = ";".join(names)
         query = "&".join(
             [
                 f"{quote(name, UNRESERVED)}={quote(value or '', UNRESERVED)}"
                 for name, value in sorted(request.query.items())
             ]
         )
-        headers = "\n".join([f"{name}:{' '.join(value.split())}" for name, value in lines])
-        canonical = f"{request.method}\n{path}\n{query}\n{headers}\n\n{names}\n{payload}"
+        canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{covered}\n{payload}"
         scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = hmac.digest(
@@ -118,7 +120,7 @@ class SigV4:
         ).hex()
         added["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
+            f"SignedHeaders={covered}, Signature={signature}"
         )
         return added
 
