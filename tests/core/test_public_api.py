@@ -22,8 +22,11 @@ PUBLIC = [
     "RunState",
     "__version__",
     "errors",
+    "get_collection",
     "get_flag",
+    "get_optimizer_fn",
     "hookimpl",
+    "nn",
     "run",
     "set_flag",
 ]

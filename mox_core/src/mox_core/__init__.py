@@ -17,6 +17,7 @@ from mox_core.flags import install as _install_flags
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import errors as errors
+    from mox_core import nn as nn
     from mox_core.engine import Engine as Engine
     from mox_core.errors import MoxError as MoxError
     from mox_core.flags import get_flag as get_flag
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mox_core.hooks import EarlyStoppingHook as EarlyStoppingHook
     from mox_core.hooks import LogEvaluationMetricHook as LogEvaluationMetricHook
     from mox_core.hooks import RunHook as RunHook
+    from mox_core.nn import get_collection as get_collection
+    from mox_core.optim.spec import get_optimizer_fn as get_optimizer_fn
     from mox_core.plugins import hookimpl as hookimpl
     from mox_core.run import RunResult as RunResult
     from mox_core.run import RunState as RunState
@@ -48,8 +51,11 @@ _PUBLIC = {
     "RunResult": "mox_core.run",
     "RunState": "mox_core.run",
     "errors": "mox_core",
+    "get_collection": "mox_core.nn",
     "get_flag": "mox_core.flags",
+    "get_optimizer_fn": "mox_core.optim.spec",
     "hookimpl": "mox_core.plugins",
+    "nn": "mox_core",
     "run": "mox_core.run",
     "set_flag": "mox_core.flags",
 }

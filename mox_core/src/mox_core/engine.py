@@ -107,6 +107,9 @@ class ProgramRequest:
         auto_batch: input_fn gives single samples that have to be batched.
         stop_on_nan: `run_steps` ends at the first step whose loss is not finite.
         input_spec: `Program.input_spec` of the run that an EXPORT program belongs to.
+        neutral: the functions are written over `mox_core.nn`, not for this engine: input_fn
+            returns what `mox_core.nn.feed.Feed` reads, model_fn takes and returns `nn.Tensor`s
+            (`mox_core.nn.trace` calls it), and an optimizer_fn returns an `OptimizerSpec`.
     """
 
     mode: Mode
@@ -118,6 +121,7 @@ class ProgramRequest:
     auto_batch: bool = False
     stop_on_nan: bool = True
     input_spec: Any = None
+    neutral: bool = False
 
 
 @dataclass(frozen=True)
