@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import mox_torch as mox
+from mox_core.optim.spec import get_optimizer_fn
 from mox_core.testing import EngineProblem, SoftmaxModel
 from mox_core.testing.engine_problem import FEATURES, MOMENTUM
 
@@ -43,7 +44,7 @@ def _softmax(features, labels, logits):
 
 
 def optimizer(learning_rate):
-    return mox.get_optimizer_fn("momentum", learning_rate, momentum=MOMENTUM)()
+    return get_optimizer_fn("momentum", learning_rate, momentum=MOMENTUM)()
 
 
 def native_optimizer(learning_rate):

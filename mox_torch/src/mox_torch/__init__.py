@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
     from mox_torch import learning_rate_scheduler as learning_rate_scheduler
     from mox_torch.engine import TorchEngine as TorchEngine
-    from mox_torch.optimizers import get_optimizer_fn as get_optimizer_fn
     from mox_torch.running import run as run
     from mox_torch.store import get_variable as get_variable
     from mox_torch.store import module as module
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _OWN = {
     "TorchEngine": "mox_torch.engine",
-    "get_optimizer_fn": "mox_torch.optimizers",
     "get_variable": "mox_torch.store",
     "learning_rate_scheduler": "mox_torch",
     "module": "mox_torch.store",

@@ -11,7 +11,7 @@ import torch
 
 from mox_core.errors import SpecError
 
-__all__ = ["Batch", "Feed", "type_name"]
+__all__ = ["Batch", "Feed", "samples_of", "type_name"]
 
 Batch = list[torch.Tensor] | dict[str, torch.Tensor]
 """What model_fn gets."""
@@ -164,6 +164,12 @@ def _tensor(value: Any, key: object, number: int, mode: str) -> torch.Tensor:
         f"inputs[{key!r}] of item {number} of input_fn({mode!s}) is a {type_name(value)}.\n"
         "  Engine 'torch' takes torch tensors and NumPy arrays of numbers."
     )
+
+
+def samples_of(batch: Batch) -> int | None:
+    """The leading dimension of the first input."""
+    shape = next(iter(batch.values() if isinstance(batch, dict) else batch)).shape
+    return shape[0] if shape else None
 
 
 def type_name(value: object) -> str:

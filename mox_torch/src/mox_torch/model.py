@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,19 @@ import torch
 from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import ExportSpec, Mode, ModelSpec, not_scalar_error
-from mox_torch.inputs import Batch, type_name
+from mox_torch.inputs import Batch, samples_of, type_name
+from mox_torch.neutral import NeutralModel
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
 
 __all__ = [
     "Caller",
     "ModelCall",
+    "NativeModel",
     "check_spec",
     "checked_export_spec",
     "checked_hooks",
     "floats",
-    "tensor_finder",
     "to_numpy",
 ]
 
@@ -44,39 +45,110 @@ class ModelCall:
     @property
     def samples(self) -> int | None:
         """The leading dimension of the first input."""
-        tensors = self.inputs.values() if isinstance(self.inputs, dict) else self.inputs
-        shape = next(iter(tensors)).shape
-        return shape[0] if shape else None
+        return samples_of(self.inputs)
 
     def outputs(self) -> dict[str, Any]:
         """`output_info` as arrays."""
         return {name: to_numpy(value) for name, value in (self.spec.output_info or {}).items()}
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Calls model_fn with the store active.
+class NativeModel:
+    """A model_fn of PyTorch, with the interface of `NeutralModel`.
 
     Args:
         model_fn: the user's function.
+    """
+
+    def __init__(self, model_fn: Callable[..., Any]) -> None:
+        self._model_fn = model_fn
+        self._first: dict[Mode, ModelSpec] = {}
+
+    def __call__(
+        self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
+    ) -> ModelSpec:
+        """Calls model_fn, which always computes everything."""
+        spec = ModelSpec.require(self._model_fn(batch, mode), mode)
+        if not torch.is_grad_enabled():  # a training step's would keep its graph alive
+            self._first.setdefault(mode, spec)
+        return spec
+
+    def evaluator(
+        self, batch: Batch, mode: Mode, values: Mapping[str, Any]
+    ) -> Callable[[Batch], dict[str, Any]]:
+        """Returns a function: batch -> what `values`, tensors of the first call, are then.
+
+        Raises:
+            SpecError: model_fn did not return one of them.
+        """
+        find = _tensor_finder(self._first[mode])
+        getters = {}
+        for name, value in values.items():
+            getters[name] = find(value)
+            if getters[name] is None and isinstance(value, torch.Tensor):
+                raise SpecError(
+                    f"hooks: monitor_info[{name!r}] is a tensor that model_fn did not return.\n"
+                    "  Hand it to the hook in a dict, or put it into log_info."
+                )
+
+        def evaluate(batch: Batch) -> dict[str, Any]:
+            spec = self(batch, mode)
+            return {
+                name: getter(spec) if getter else values[name] for name, getter in getters.items()
+            }
+
+        return evaluate
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls a model with the store active, in the precision of the run.
+
+    Args:
+        model: the user's functions.
         store: the variables.
         settings: for autocast.
     """
 
-    model_fn: Callable[..., Any]
+    model: NativeModel | NeutralModel
     store: VariableStore
     settings: Settings
 
-    def __call__(self, inputs: Batch, mode: Mode) -> ModelCall:
-        """Calls it; the ModelSpec has all that the mode needs."""
-        dtype = self.settings.autocast
+    def __call__(
+        self, inputs: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
+    ) -> ModelCall:
+        """Runs the model; the ModelSpec has all that the mode needs.
+
+        Args:
+            inputs: one batch.
+            mode: the run mode.
+            losses_only: nobody looks at anything else.
+            update: in TRAIN, whether statistics of the data may be kept.
+        """
+        with self.store, self._precision():
+            spec = self.model(inputs, mode, losses_only=losses_only, update=update)
+        return ModelCall(inputs, spec)
+
+    def evaluator(
+        self, inputs: Batch, mode: Mode, values: Mapping[str, Any]
+    ) -> Callable[[Batch], dict[str, Any]]:
+        """Returns a function: batch -> what tensors of the mode's first call are then."""
         with self.store:
-            if dtype is None:
-                returned = self.model_fn(inputs, mode)
-            else:
-                with torch.autocast(self.settings.device.type, dtype=dtype):
-                    returned = self.model_fn(inputs, mode)
-        return ModelCall(inputs, ModelSpec.require(returned, mode))
+            evaluate = self.model.evaluator(inputs, mode, values)
+
+        def in_context(batch: Batch) -> dict[str, Any]:
+            with self.store, self._precision():
+                return evaluate(batch)
+
+        return in_context
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        dtype = self.settings.autocast
+        if dtype is None:
+            return _NOTHING
+        return torch.autocast(self.settings.device.type, dtype=dtype)
+
+
+_NOTHING = nullcontext()
 
 
 def check_spec(spec: ModelSpec, mode: Mode) -> None:
@@ -160,18 +232,10 @@ def to_numpy(value: Any) -> Any:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def nonfinite(call: ModelCall) -> tuple[str, ...]:
-    """Names of the losses of a call that are NaN or infinite. Waits for the device."""
-    bad = [not math.isfinite(loss.item()) for loss in call.spec.losses]
-    if not any(bad):
-        return ()
-    return tuple(name for name, one in zip(call.spec.loss_names(), bad, strict=True) if one)
-
-
 Getter = Callable[[ModelSpec], Any]
 
 
-def tensor_finder(spec: ModelSpec) -> Callable[[Any], Getter | None]:
+def _tensor_finder(spec: ModelSpec) -> Callable[[Any], Getter | None]:
     """Returns a function: tensor of `spec` -> how to get its like from another ModelSpec.
 
     That is how the tensors of a hook are computed again: model_fn is called again, and what it

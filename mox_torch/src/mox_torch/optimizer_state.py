@@ -7,7 +7,9 @@ so that a program always knows which variables it saves.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ class OptimizerState:
         optimizer: any `torch.optim.Optimizer` whose step needs no closure.
         parameters: name -> parameter that it updates.
         suffix: goes behind every name.
+        view: (variable name, tensor laid out like it) -> a view as checkpoints have it.
 
     Raises:
         SpecError: the optimizer cannot take a step, or keeps what is no number.
@@ -37,26 +40,25 @@ class OptimizerState:
         parameters: Mapping[str, nn.Parameter],
         *,
         suffix: str = "",
+        view: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, tensor: tensor,
     ) -> None:
         self._optimizer = optimizer
         self._suffix = suffix
-        # Variable name -> (parameter, key in its state, what it will look like).
-        self._places: dict[str, tuple[nn.Parameter, str, torch.Tensor]] = {}
+        self._places: dict[str, _Place] = {}
         templates = _templates(optimizer, list(parameters.values()))
         for name, parameter in parameters.items():
             for key, template in templates[parameter].items():
-                self._places[f"{name}/{key}{suffix}"] = (parameter, key, template)
+                as_saved = partial(view, name) if template.shape == parameter.shape else _itself
+                self._places[f"{name}/{key}{suffix}"] = _Place(parameter, key, template, as_saved)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Name -> value; zeros for what the first step will make."""
         found: dict[str, torch.Tensor] = {}
-        for name, (parameter, key, template) in self._places.items():
-            held = self._optimizer.state.get(parameter, {}).get(key)
-            found[name] = (
-                torch.zeros(template.shape, dtype=template.dtype)
-                if held is None
-                else torch.as_tensor(held)
-            )
+        for name, place in self._places.items():
+            held = self._optimizer.state.get(place.parameter, {}).get(place.key)
+            if held is None:
+                held = torch.zeros(place.template.shape, dtype=place.template.dtype)
+            found[name] = place.view(torch.as_tensor(held))
         for key, scalar in self._scalars().items():
             found[key + self._suffix] = scalar
         return found
@@ -70,14 +72,14 @@ class OptimizerState:
         groups: dict[nn.Parameter, list[str]] = {}
         for name in values:
             if name in self._places:
-                groups.setdefault(self._places[name][0], []).append(name)
+                groups.setdefault(self._places[name].parameter, []).append(name)
         for parameter, names in groups.items():
             state = self._optimizer.state[parameter]
             if not state and not any(values[name].any() for name in names):
                 continue
             for name in names:
-                _, key, template = self._places[name]
-                state[key] = _like(values[name], state.get(key), template, parameter)
+                place = self._places[name]
+                state[place.key] = _like(values[name], state.get(place.key), place)
         for key, scalar in self._scalars().items():
             if key + self._suffix in values:
                 scalar.copy_(values[key + self._suffix])
@@ -87,13 +89,30 @@ class OptimizerState:
         return optimizer.scalars if isinstance(optimizer, TensorFlowOptimizer) else {}
 
 
-def _like(value: torch.Tensor, held: Any, template: torch.Tensor, parameter: nn.Parameter) -> Any:
-    if isinstance(held, torch.Tensor):
-        return held.copy_(value)
-    if held is not None:
+@dataclass(frozen=True)
+class _Place:
+    """Where a piece of state lives: key of a parameter's state, what it will look like."""
+
+    parameter: nn.Parameter
+    key: str
+    template: torch.Tensor
+    view: Callable[[torch.Tensor], torch.Tensor]
+
+
+def _itself(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _like(value: torch.Tensor, held: Any, place: _Place) -> Any:
+    if held is not None and not isinstance(held, torch.Tensor):
         return type(held)(value.item())
-    device = parameter.device if template.device.type == "meta" else template.device
-    return value.to(device, template.dtype, copy=True)
+    if held is None:
+        template, parameter = place.template, place.parameter
+        device = parameter.device if template.device.type == "meta" else template.device
+        laid_out = parameter if template.shape == parameter.shape else template
+        held = torch.zeros_like(laid_out, dtype=template.dtype, device=device, requires_grad=False)
+    place.view(held).copy_(value)
+    return held
 
 
 def _templates(

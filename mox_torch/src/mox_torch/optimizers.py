@@ -1,4 +1,4 @@
-"""The optimizers that a script can ask for by name, with TensorFlow 1's formulas.
+"""The optimizers of `mox.get_optimizer_fn`, with TensorFlow 1's formulas.
 
 They are `torch.optim.Optimizer`s; their state has TensorFlow's names, so that it fits a checkpoint
 of another engine. Native ones of `torch.optim` have PyTorch's formulas, which differ for Adam and
@@ -7,67 +7,22 @@ RMSProp in where epsilon stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from mox_core.errors import SpecError
-from mox_core.optim import Schedule, as_schedule, optimizer_defaults
+from mox_core.optim.spec import OptimizerSpec
 
-__all__ = ["NamedOptimizer", "TensorFlowOptimizer", "get_optimizer_fn"]
+__all__ = ["TensorFlowOptimizer", "make_optimizer"]
 
 Tensors = list[torch.Tensor]
-_DEFAULTS: dict[str, dict[str, Any]] = {"momentum": {"momentum": 0.9}}
 
 
-@dataclass(frozen=True)
-class NamedOptimizer:
-    """An optimizer to be, by name and numbers.
-
-    Args:
-        name: one of `mox_core.optim.OPTIMIZER_NAMES`.
-        learning_rate: a number or a schedule.
-        options: its other parameters.
-    """
-
-    name: str
-    learning_rate: float | Schedule
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __call__(self, params: Iterable[nn.Parameter]) -> TensorFlowOptimizer:
-        """Makes the optimizer of these parameters."""
-        return _CLASSES[self.name](params, as_schedule(self.learning_rate)(0), dict(self.options))
-
-
-def get_optimizer_fn(
-    name: str, learning_rate: float | Schedule, scope: str | None = None, *args: Any, **kwargs: Any
-) -> Callable[[], NamedOptimizer]:
-    """Returns an `optimizer_fn` for `mox.run` (manual 004, section 3).
-
-    Args:
-        name: adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd.
-        learning_rate: a number, or a schedule of `mox_core.optim`.
-        scope: accepted for scripts of MoXing; nothing here needs a name.
-        *args: further parameters of the optimizer, in the order of `mox_core.optim.OPTIMIZERS`.
-        **kwargs: the same by name; `momentum` is 0.9 unless given.
-
-    Raises:
-        SpecError: there is no such optimizer, or it has no such parameter; a ValueError too.
-    """
-    known = optimizer_defaults(name)
-    as_schedule(learning_rate)  # raises when it is neither
-    given = {**dict(zip(known, args, strict=False)), **kwargs}
-    unknown = [key for key in given if key not in known]
-    if unknown or len(args) > len(known):
-        raise SpecError(
-            f"optimizer {name!r} has no parameter {unknown[0] if unknown else args[-1]!r}.\n"
-            f"  It has these: {', '.join(('learning_rate', *known))}."
-        )
-    spec = NamedOptimizer(name, learning_rate, {**known, **_DEFAULTS.get(name, {}), **given})
-    return lambda: spec
+def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> TensorFlowOptimizer:
+    """Makes the optimizer that a spec describes; its learning rate is that of step 0."""
+    return _CLASSES[spec.name](parameters, spec.learning_rate(0), dict(spec.parameters))
 
 
 class TensorFlowOptimizer(torch.optim.Optimizer):

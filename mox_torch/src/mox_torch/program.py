@@ -17,20 +17,21 @@ from mox_core.engine import (
     StepResults,
     VariableInfo,
 )
-from mox_core.errors import EngineError, SpecError
+from mox_core.errors import EngineError
 from mox_core.spec import Mode, ModeKeys
 from mox_torch.checkpoint_files import read_tensors, write_tensors
 from mox_torch.export import FORMATS, example_inputs, export_program
-from mox_torch.inputs import Batch, Feed
+from mox_torch.inputs import Batch, Feed, samples_of
 from mox_torch.model import (
     Caller,
     ModelCall,
+    NativeModel,
     check_spec,
     checked_export_spec,
     checked_hooks,
     floats,
-    tensor_finder,
 )
+from mox_torch.neutral import NeutralModel
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
 from mox_torch.updates import Trainer
@@ -53,7 +54,12 @@ class TorchProgram(Program):
         self._store = VariableStore(
             settings.device, adopt=self._adopt, trainable=settings.trainable
         )
-        self._call = Caller(request.model_fn, self._store, settings)
+        model = (
+            NeutralModel(request.model_fn, self._store, settings.device, compiled=settings.compile)
+            if request.neutral
+            else NativeModel(request.model_fn)
+        )
+        self._call = Caller(model, self._store, settings)
         self._trainer: Trainer | None = None
         self._feed: Feed | None = None
         self._inter_feed: Feed | None = None
@@ -67,8 +73,8 @@ class TorchProgram(Program):
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
             with self._evaluating():
-                self._inter_first = self._call(self._inter_feed.first, request.inter_mode)
-            self.inter_hooks = checked_hooks(self._inter_first.spec)
+                inter_call = self._call(self._inter_feed.first, request.inter_mode)
+            self.inter_hooks = checked_hooks(inter_call.spec)
         self._store.freeze()
         self._variables = Variables(
             self._store, [one.state for one in self._trainer.updates] if self._trainer else []
@@ -89,6 +95,7 @@ class TorchProgram(Program):
         check_spec(call.spec, mode)
         self.hooks = checked_hooks(call.spec)
         self.export_spec = checked_export_spec(call.spec)
+        self._loss_names = call.spec.loss_names()
         self.input_spec = _spec_of(first)
         if mode == ModeKeys.TRAIN:
             self._trainer = Trainer(
@@ -145,14 +152,15 @@ class TorchProgram(Program):
                 if not batches:
                     results.ended = "data"
                     break
-                calls = self._step(batches)
+                looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
+                calls = self._step(batches, looked_at=looked_at)
                 results.steps += 1
                 if fetch.outputs:
                     results.outputs += [call.outputs() for call in calls]
                 if self._trainer and not self._finish(results, calls):
                     break
         results.global_step = self.global_step
-        if fetch.values and calls:
+        if fetch.values and calls and looked_at:
             results.values = [self._values(tower) for tower in self._per_tower(calls)]
             results.samples = [_samples(tower) for tower in self._per_tower(calls)]
         return results
@@ -166,13 +174,14 @@ class TorchProgram(Program):
         batches = self._feed.take(count)
         return batches if len(batches) == count else []
 
-    def _step(self, batches: list[Batch]) -> list[ModelCall]:
+    def _step(self, batches: list[Batch], *, looked_at: bool) -> list[ModelCall]:
         mode, trainer = self.request.mode, self._trainer
         if trainer is None:
             return [self._call(batch, mode) for batch in batches]
         calls = []
-        for batch in batches:
-            call = self._call(batch, mode)
+        for number, batch in enumerate(batches):
+            first_tower = number < self._settings.accumulate
+            call = self._call(batch, mode, losses_only=not looked_at, update=first_tower)
             trainer.backward(call.spec, 1.0 / len(batches))
             calls.append(call)
         return calls
@@ -181,7 +190,7 @@ class TorchProgram(Program):
         """Updates the variables; False when a loss is not finite, before the update."""
         assert self._trainer is not None
         if self.request.stop_on_nan:
-            results.nonfinite = _nonfinite(calls)
+            results.nonfinite = self._nonfinite(calls)
             if results.nonfinite:
                 results.ended = "nan"
                 self._trainer.clear()
@@ -189,6 +198,14 @@ class TorchProgram(Program):
         self._trainer.apply(self._variables.global_step)
         self._variables.global_step += 1
         return True
+
+    def _nonfinite(self, calls: list[ModelCall]) -> tuple[str, ...]:
+        bad: dict[str, None] = {}
+        for call in calls:
+            for name, loss in zip(self._loss_names, call.spec.losses, strict=True):
+                if not math.isfinite(loss.item()):
+                    bad[name] = None
+        return tuple(bad)
 
     def _per_tower(self, calls: list[ModelCall]) -> list[list[ModelCall]]:
         count = self._settings.accumulate if self._trainer else 1
@@ -210,27 +227,15 @@ class TorchProgram(Program):
         """Calls model_fn in the inter mode for each batch, and looks up `values` in its result."""
         mode = self.request.inter_mode
         assert self._inter_feed is not None and mode is not None
-        find = tensor_finder(self._inter_first.spec)
-        getters = {}
-        for name, value in values.items():
-            getters[name] = find(value)
-            if getters[name] is None and isinstance(value, torch.Tensor):
-                raise SpecError(
-                    f"hooks: monitor_info[{name!r}] is a tensor that model_fn did not return.\n"
-                    "  Hand it to the hook in a dict, or put it into log_info."
-                )
         rows: list[tuple[dict[str, float], int | None]] = []
         with self._evaluating():
+            compute = self._call.evaluator(self._inter_feed.first, mode, values)
             while len(rows) < steps and not (rows and stop()):
                 batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
                 if not batches:
                     break
-                call = self._call(batches[0], mode)
-                found = {
-                    name: getter(call.spec) if getter else values[name]
-                    for name, getter in getters.items()
-                }
-                rows.append((floats(found, "hooks: monitor_info", mode), call.samples))
+                found = floats(compute(batches[0]), "hooks: monitor_info", mode)
+                rows.append((found, samples_of(batches[0])))
         return rows
 
     # ---- Variables and checkpoints -----------------------------------------------------------
@@ -311,15 +316,6 @@ class _Evaluating:
         self._grad.__exit__(*exception)
         for module, training in self._modes.items():
             module.training = training
-
-
-def _nonfinite(calls: list[ModelCall]) -> tuple[str, ...]:
-    bad: dict[str, None] = {}
-    for call in calls:
-        for index, loss in enumerate(call.spec.losses):
-            if not math.isfinite(loss.item()):
-                bad[call.spec.loss_names()[index]] = None
-    return tuple(bad)
 
 
 def _samples(calls: list[ModelCall]) -> int | None:

@@ -47,6 +47,7 @@ class VariableStore:
         self._device = device
         self._adopt = adopt
         self._trainable = trainable
+        self._views: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
         self._first_values: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._lazy: list[nn.Module] = []
 
@@ -122,7 +123,31 @@ class VariableStore:
                 initializer(value)
             else:
                 value.fill_(initializer)
+        return self.adopt_variable(name, value, trainable=trainable)
+
+    def adopt_variable(
+        self,
+        name: str,
+        value: torch.Tensor,
+        *,
+        trainable: bool,
+        view: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Makes a variable of a value.
+
+        Args:
+            name: with scopes.
+            value: the first one.
+            trainable: whether optimizers may update it.
+            view: variable -> a view of it as checkpoints have it; None where both are equal.
+
+        Raises:
+            SpecError: it is new in a later step, or its name does not do.
+        """
+        self._check_new("variable", name)
         value = value.to(self._device)
+        if view is not None:
+            self._views[name] = view
         if not trainable:
             self.root.register_buffer(name, value)
             self._first_values.append((value, value.clone()))
@@ -165,7 +190,18 @@ class VariableStore:
             )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Name -> tensor of all that is saved; a tensor that has two names has its first here."""
+        """Name -> tensor of all that is saved, as checkpoints have it. Writing to it writes there.
+
+        A tensor that has two names has its first here.
+        """
+        return {name: self.view(name, tensor) for name, tensor in self._native().items()}
+
+    def view(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """A view of a tensor in the layout of a variable, as checkpoints have it."""
+        view = self._views.get(name)
+        return like if view is None else view(like)
+
+    def _native(self) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
         seen = set()
         for key, tensor in self.root.state_dict(keep_vars=True).items():
@@ -178,9 +214,13 @@ class VariableStore:
         """Name -> parameter of all that optimizers may update."""
         return {
             name: tensor
-            for name, tensor in self.tensors().items()
+            for name, tensor in self._native().items()
             if isinstance(tensor, nn.Parameter) and tensor.requires_grad
         }
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is one of the variables."""
+        return any(tensor is one for one in self._native().values())
 
 
 class var_scope:  # noqa: N801

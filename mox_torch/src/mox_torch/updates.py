@@ -11,10 +11,11 @@ from torch import nn
 
 from mox_core.errors import SpecError
 from mox_core.optim import Schedule
+from mox_core.optim.spec import OptimizerSpec
 from mox_core.spec import ModelSpec
 from mox_torch.inputs import type_name
 from mox_torch.optimizer_state import OptimizerState
-from mox_torch.optimizers import NamedOptimizer
+from mox_torch.optimizers import make_optimizer
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore, in_scopes
 
@@ -184,11 +185,14 @@ def _make_updates(
         functions *= len(losses)
     trainable = store.trainable()
     names = {id(parameter): name for name, parameter in trainable.items()}
-    known = {id(tensor) for tensor in store.tensors().values()}
     updates = []
     for index, (loss, function) in enumerate(zip(losses, functions, strict=True)):
         reached = _leaves(loss)
-        unknown = [p for p in reached if isinstance(p, nn.Parameter) and id(p) not in known]
+        unknown = [
+            p
+            for p in reached
+            if isinstance(p, nn.Parameter) and id(p) not in names and not store.knows(p)
+        ]
         if unknown:
             raise SpecError(
                 f"{spec.loss_names()[index]} depends on a parameter of shape "
@@ -210,16 +214,19 @@ def _make_updates(
             )
         with store:
             returned = function()
-        updates.append(_make_update(returned, trained, f"_{index}" if index else ""))
+        updates.append(_make_update(store, returned, trained, f"_{index}" if index else ""))
     return updates
 
 
-def _make_update(returned: Any, trained: dict[str, nn.Parameter], suffix: str) -> Update:
+def _make_update(
+    store: VariableStore, returned: Any, trained: dict[str, nn.Parameter], suffix: str
+) -> Update:
     schedule = scheduler = None
-    if isinstance(returned, NamedOptimizer):
-        schedule = returned.learning_rate if isinstance(returned.learning_rate, Schedule) else None
     optimizer = returned
-    if callable(returned) and not isinstance(returned, torch.optim.Optimizer):
+    if isinstance(returned, OptimizerSpec):
+        schedule = returned.learning_rate
+        optimizer = make_optimizer(returned, list(trained.values()))
+    elif callable(returned) and not isinstance(returned, torch.optim.Optimizer):
         optimizer = returned(list(trained.values()))
     if isinstance(optimizer, tuple) and len(optimizer) == 2:
         optimizer, scheduler = optimizer
@@ -235,7 +242,7 @@ def _make_update(returned: Any, trained: dict[str, nn.Parameter], suffix: str) -
             f"optimizer_fn returned a {type(optimizer).__name__} over none of the loss's "
             "parameters.\n  Give it mox.parameters(), or return a function of the parameters."
         )
-    state = OptimizerState(optimizer, parameters, suffix=suffix)
+    state = OptimizerState(optimizer, parameters, suffix=suffix, view=store.view)
     return Update(optimizer, parameters, state, schedule, scheduler)
 
 
