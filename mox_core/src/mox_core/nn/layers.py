@@ -278,7 +278,7 @@ def batch_norm(
 ) -> Tensor:
     """Batch normalization over all dimensions but the last.
 
-    While training it uses the batch's mean and (biased) variance, and every step moves the averages:
+    While training it uses the mean and (biased) variance of the batch; a step moves the averages:
     `moving = decay * moving + (1 - decay) * batch`, with the unbiased variance (n / (n - 1)), as
     TensorFlow's fused operation and PyTorch do. With several towers the first one's batch counts.
 
