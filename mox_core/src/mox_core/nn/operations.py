@@ -451,7 +451,11 @@ def _sparse_xent(inputs: Inputs, attrs: Attrs) -> tuple[Shape, str]:
 
 def _class_numbers(logits: Tensor, labels: Tensor) -> None:
     _integer(labels, "labels")
-    if logits.rank < 1 or labels.shape != logits.shape[:-1]:
+    rows = logits.shape[:-1]
+    fits = len(rows) == labels.rank and all(
+        a == b or None in (a, b) for a, b in zip(rows, labels.shape, strict=True)
+    )
+    if logits.rank < 1 or not fits:
         raise Misfit(f"labels of shape {logits.shape[:-1]}", f"shape {labels.shape}")
 
 

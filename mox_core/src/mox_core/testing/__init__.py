@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mox_core.testing.engine_problem import EngineProblem, SoftmaxModel, Source
     from mox_core.testing.engine_suite import EngineSuite
+    from mox_core.testing.nn_suite import NNSuite
     from mox_core.testing.toy_engine import ToyEngine
     from mox_core.testing.toy_export import load_exported
 
-__all__ = ["EngineProblem", "EngineSuite", "SoftmaxModel", "Source", "ToyEngine", "load_exported"]
+__all__ = [
+    "EngineProblem",
+    "EngineSuite",
+    "NNSuite",
+    "SoftmaxModel",
+    "Source",
+    "ToyEngine",
+    "load_exported",
+]
 
 _MODULES = {
     "EngineProblem": "engine_problem",
     "EngineSuite": "engine_suite",
+    "NNSuite": "nn_suite",
     "SoftmaxModel": "engine_problem",
     "Source": "engine_problem",
     "ToyEngine": "toy_engine",

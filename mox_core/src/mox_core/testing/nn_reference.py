@@ -6,14 +6,17 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RULES", "Array", "Rule", "batch_statistics"]
+from mox_core.nn.lowering import lower
+from mox_core.nn.tensor import Tensor
+
+__all__ = ["RULES", "Array", "Rule", "batch_statistics", "evaluate"]
 
 Array = npt.NDArray[Any]
 Grads = tuple["Array | None", ...]
@@ -535,3 +538,20 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 """Name of the operation -> rule; without `input`, `variable`, and `dropout`, which is random."""
+
+
+def evaluate(targets: Iterable[Tensor], given: Mapping[Tensor, Array]) -> dict[Tensor, Array]:
+    """Computes tensors of a neutral graph.
+
+    Args:
+        targets: what is wanted.
+        given: the values of inputs and variables.
+
+    Returns:
+        Tensor -> value, of `targets` and all that they need.
+    """
+    return lower(
+        targets,
+        given,
+        lambda tensor, inputs: np.asarray(RULES[tensor.op].forward(*inputs, **tensor.attrs)),
+    )
