@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import mox_core
+from mox_core.engine import Engine
 from mox_core.errors import EngineError
+from mox_torch.engine import TorchEngine
 
 __all__ = ["run"]
 
@@ -33,7 +35,7 @@ def run(*arguments: Any, **options: Any) -> mox_core.RunResult:
         options["optimizer_fn"] = [_without_arguments(one) for one in optimizer_fn]
     elif optimizer_fn is not None:
         options["optimizer_fn"] = _without_arguments(optimizer_fn)
-    return mox_core.run(engine=engine, **options)
+    return mox_core.run(engine=engine if isinstance(engine, Engine) else TorchEngine(), **options)
 
 
 def _without_arguments(function: Any) -> Any:
