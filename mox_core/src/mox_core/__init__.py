@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mox_core.hooks import EarlyStoppingHook as EarlyStoppingHook
     from mox_core.hooks import LogEvaluationMetricHook as LogEvaluationMetricHook
     from mox_core.hooks import RunHook as RunHook
+    from mox_core.nets import NetworkKeys as NetworkKeys
+    from mox_core.nets import get_model_fn as get_model_fn
+    from mox_core.nets import get_model_meta as get_model_meta
     from mox_core.nn import get_collection as get_collection
     from mox_core.optim.spec import get_optimizer_fn as get_optimizer_fn
     from mox_core.plugins import hookimpl as hookimpl
@@ -47,12 +50,15 @@ _PUBLIC = {
     "ModeKeys": "mox_core.spec",
     "ModelSpec": "mox_core.spec",
     "MoxError": "mox_core.errors",
+    "NetworkKeys": "mox_core.nets",
     "RunHook": "mox_core.hooks",
     "RunResult": "mox_core.run",
     "RunState": "mox_core.run",
     "errors": "mox_core",
     "get_collection": "mox_core.nn",
     "get_flag": "mox_core.flags",
+    "get_model_fn": "mox_core.nets",
+    "get_model_meta": "mox_core.nets",
     "get_optimizer_fn": "mox_core.optim.spec",
     "hookimpl": "mox_core.plugins",
     "nn": "mox_core",

@@ -154,7 +154,8 @@ class StepResults:
         steps: how many steps were done; fewer than asked for when something ended them.
         global_step: the global step after them.
         ended: None, or why fewer were done: `"data"` (the input ended), `"hook"` (a native hook
-            asked to stop), `"nan"`, `"stop"` (the core's stop function said so).
+            asked to stop), `"nan"`, `"stop"` (the core's stop function said so), `"peers"` (a
+            process that trains together with this one has ended).
         values: of the last step: per tower, name -> float. Empty unless fetched.
         samples: of the last step: the number of samples per tower, None where unknown.
         outputs: name -> array, ordered by step, then by tower.

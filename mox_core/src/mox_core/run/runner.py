@@ -173,7 +173,7 @@ def _run(
         _set_end(run)
         _run_with_hooks(run, hooks)
         export_dir = None
-        if export_format and guard.received is None:
+        if export_format and guard.received is None and cluster.is_chief:
             export_dir = export_model(engine, run, request, export_format)
             get_manager().notify("mox_export_saved", run=run, path=export_dir)
     finally:
@@ -241,7 +241,8 @@ def _hooks(run: RunState, store: CheckpointStore | None) -> list[RunHook]:
     """
     plan = run.plan
     log = LogHook(plan.log_every_n_steps)
-    hooks: list[RunHook] = [log] if plan.log_every_n_steps else []
+    speaks = plan.log_every_n_steps and run.cluster.is_chief
+    hooks: list[RunHook] = [log] if speaks else []
     if plan.mode == ModeKeys.EVAL:
         hooks.append(EvalMeansHook())
     if plan.output_fn is not None:
