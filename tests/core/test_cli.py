@@ -254,9 +254,10 @@ def test_run_is_like_python(site, script):
         print(type(pickle.loads(pickle.dumps(Thing()))) is Thing)
         print(sys.modules["__main__"].Thing is Thing, beside.value)
         atexit.register(lambda: print("at exit", Thing.__name__))
-        """
+        """,
+        "scripts/train.py",
     )
-    script("value = 5", "beside.py")
+    script("value = 5", "scripts/beside.py")
     as_python = site.run(path, "--lr", "1", "--", "x")
     as_mox = site.mox("run", path, "--lr", "1", "--", "x")
     assert as_python.returncode == as_mox.returncode == 0, as_mox.stderr
@@ -269,7 +270,7 @@ def test_run_is_like_python(site, script):
     [
         ["--engine", "toy", "SCRIPT", "--epochs", "3", "--engine-room", "4"],
         ["SCRIPT", "--engine=toy", "--epochs", "3", "--engine-room", "4"],
-        ["--use_fp16", "--engine", "toy", "--", "SCRIPT", "--epochs", "3", "--engine-room=4"],
+        ["--use_fp16", "--", "SCRIPT", "--engine", "toy", "--epochs", "3", "--engine-room=4"],
         ["SCRIPT", "--epochs", "3", "--engine", "toy", "--engine-room", "4", "--use-fp16"],
     ],
 )

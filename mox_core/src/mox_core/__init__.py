@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from mox_core.nn import get_collection as get_collection
     from mox_core.optim.spec import get_optimizer_fn as get_optimizer_fn
     from mox_core.plugins import hookimpl as hookimpl
-    from mox_core.run import RunResult as RunResult
-    from mox_core.run import RunState as RunState
-    from mox_core.run import run as run
+    from mox_core.running import RunResult as RunResult
+    from mox_core.running import RunState as RunState
+    from mox_core.running import run as run
     from mox_core.spec import ExportKeys as ExportKeys
     from mox_core.spec import ExportSpec as ExportSpec
     from mox_core.spec import ModeKeys as ModeKeys
@@ -52,8 +52,8 @@ _PUBLIC = {
     "MoxError": "mox_core.errors",
     "NetworkKeys": "mox_core.nets",
     "RunHook": "mox_core.hooks",
-    "RunResult": "mox_core.run",
-    "RunState": "mox_core.run",
+    "RunResult": "mox_core.running",
+    "RunState": "mox_core.running",
     "errors": "mox_core",
     "get_collection": "mox_core.nn",
     "get_flag": "mox_core.flags",
@@ -62,7 +62,7 @@ _PUBLIC = {
     "get_optimizer_fn": "mox_core.optim.spec",
     "hookimpl": "mox_core.plugins",
     "nn": "mox_core",
-    "run": "mox_core.run",
+    "run": "mox_core.running",
     "set_flag": "mox_core.flags",
 }
 

@@ -2,7 +2,7 @@
 
 The core owns the run: which checkpoint to load, when to log, save, evaluate and stop, what to
 export where. An engine turns the user's functions into a program and runs steps of it. The loop
-that calls these methods is `mox_core.run.loop`; `mox_core.testing.ToyEngine` is a complete
+that calls these methods is `mox_core.running.loop`; `mox_core.testing.ToyEngine` is a complete
 engine to read, and `mox_core.testing.EngineSuite` is the test that every engine passes.
 """
 
@@ -104,7 +104,8 @@ class ProgramRequest:
         inter_mode: a mode in which both functions are called once more, on shared
             variables, for evaluation during the run; None for no such thing.
         batch_size: samples per tower and step; None when the inputs are batches already.
-        auto_batch: input_fn gives single samples that have to be batched.
+        auto_batch: input_fn gives single samples that have to be batched. Too few samples for a
+            last batch are left out in TRAIN only.
         stop_on_nan: `run_steps` ends at the first step whose loss is not finite.
         input_spec: `Program.input_spec` of the run that an EXPORT program belongs to.
         neutral: the functions are written over `mox_core.nn`, not for this engine: input_fn
@@ -151,7 +152,8 @@ class StepResults:
     """What `Program.run_steps` did.
 
     Args:
-        steps: how many steps were done; fewer than asked for when something ended them.
+        steps: how many steps were done, one whose loss is not finite included; fewer than asked for
+            when something ended them.
         global_step: the global step after them.
         ended: None, or why fewer were done: `"data"` (the input ended), `"hook"` (a native hook
             asked to stop), `"nan"`, `"stop"` (the core's stop function said so), `"peers"` (a
@@ -236,20 +238,26 @@ class Program(abc.ABC):
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
         """Runs at most `n` steps.
 
+        A step of TRAIN takes a batch for every tower; EVAL and PREDICT use all batches, so that
+        their last step may run fewer towers.
+
         Args:
             n: 1 or more.
             fetch: what to bring back.
             stop: cheap; asked before every step but the first; True ends the call early.
         """
 
-    @abc.abstractmethod
     def evaluate(
         self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
     ) -> list[tuple[dict[str, float], int | None]]:
         """Runs at most `steps` steps of the inter mode, without changing any variable.
 
+        Called on programs with an inter mode only.
+
         Args:
-            values: name -> scalar of the inter-mode model (`monitor_info` of a hook).
+            values: name -> scalar of the inter-mode model, `monitor_info` of one of `inter_hooks`.
+                An eager engine, which has other values in every step, finds them by the hook
+                of the same place and the same name.
             steps: how many batches; fewer are used when the data end.
             stop: as in `run_steps`.
 
@@ -257,6 +265,7 @@ class Program(abc.ABC):
             For each batch the values and the number of its samples (None where unknown). The next
             call begins with the data from their start when they ended and can be begun again.
         """
+        raise NotImplementedError(f"no inter mode ({sorted(values)}, {steps}, {stop})")
 
     @abc.abstractmethod
     def save(self, prefix: str) -> None:
@@ -281,12 +290,13 @@ class Program(abc.ABC):
             state: the optimizer's state too.
 
         Raises:
-            CheckpointError: the files are damaged or are of another kind.
+            CheckpointError: the files are damaged or are of another kind; the message names
+                `prefix`.
         """
 
     @abc.abstractmethod
     def variables(self) -> dict[str, Any]:
-        """Neutral name -> NumPy array, of all variables that `save` writes."""
+        """Neutral name -> NumPy array, a copy, of all variables that `save` writes."""
 
     @abc.abstractmethod
     def assign(self, values: Mapping[str, Any]) -> None:
@@ -313,7 +323,7 @@ class Program(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Releases everything; called once, also after an error."""
+        """Releases everything; called once, also after an error and without `start`."""
 
 
 class Engine(abc.ABC):

@@ -12,6 +12,7 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
+from mox_core.errors import EngineError
 from mox_tf.checkpoint_files import CheckpointFiles
 from mox_tf.devices import Placement, place_towers
 from mox_tf.export import FORMATS
@@ -36,6 +37,15 @@ class TensorFlowEngine(Engine):
         graph=True,
         export_formats=FORMATS,
         native_hooks="tf.train.SessionRunHook",
+        flags=frozenset(
+            {
+                "clone_on_cpu",
+                "local_parameter_device",
+                "loss_scale",
+                "num_inter_threads",
+                "num_intra_threads",
+            }
+        ),
     )
 
     def __init__(self) -> None:
@@ -46,13 +56,12 @@ class TensorFlowEngine(Engine):
         """Finds a device for each tower.
 
         Raises:
-            EngineError: this TensorFlow is too old.
+            EngineError: this TensorFlow is too old, or a flag asks for what is not there.
         """
         logger = logging.getLogger(self.log_name)
         check_version(logger)
         self._placement = place_towers(config.towers, config.get_flag, logger)
-        loss_scale = config.get_flag("loss_scale")
-        self._loss_scale = loss_scale
+        self._loss_scale = _loss_scale(config.get_flag("loss_scale"))
         return Cluster()
 
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
@@ -70,4 +79,11 @@ class TensorFlowEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint that TensorFlow or TF-slim wrote."""
-        return CheckpointFiles.open(prefix).infos() if CheckpointFiles.exists(prefix) else None
+        files = CheckpointFiles.find(prefix)
+        return None if files is None else files.infos()
+
+
+def _loss_scale(value: float | str) -> float:
+    if isinstance(value, str) or not value > 0:
+        raise EngineError(f"--loss_scale is {value!r}; engine 'tf' takes a number above 0.")
+    return value

@@ -57,7 +57,8 @@ class InterEvaluator:
         """Runs at most `steps` steps; see `Program.evaluate`."""
         self._check(values, session.session.graph)
         assert self._hooks is not None, "begin comes first"
-        fetches = [dict(values), self._samples if tf.is_tensor(self._samples) else []]
+        samples = self._samples if tf.is_tensor(self._samples) else []
+        fetches = [dict(values), samples, self._inter.input.reads]
         run_alone = session.session.make_callable(fetches)
         session.session.run(self._inter.reset)
         rows: list[tuple[dict[str, float], int | None]] = []
@@ -67,7 +68,7 @@ class InterEvaluator:
                 session.begin_data(self._inter.input, str(self._inter.mode))
                 self._ended = can_begin_again = False
             try:
-                (numbers, count), stopped = self._hooks.run(fetches, run_alone)
+                (numbers, count, _), stopped = self._hooks.run(fetches, run_alone)
             except DATA_ENDED:
                 session.raise_input_error()
                 self._ended = True
@@ -75,7 +76,8 @@ class InterEvaluator:
                     break
                 continue
             except tf.errors.OpError as error:
-                raise step_error(f"evaluation ({self._inter.mode!s})", error) from error
+                what = f"a step of inter mode {self._inter.mode!s}"
+                raise step_error(what, error, session.session.graph) from error
             known = self._samples
             rows.append(
                 (

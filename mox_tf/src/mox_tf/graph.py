@@ -113,7 +113,7 @@ def _build_towers(
     request: ProgramRequest, placement: Placement
 ) -> tuple[InputPipeline, tuple[Tower, ...]]:
     if request.mode == ModeKeys.EXPORT:
-        pipeline = InputPipeline(towers=[placeholders(request.input_spec)])
+        pipeline = InputPipeline([placeholders(request.input_spec)], reads=[])
         return pipeline, (build_tower(request.model_fn, pipeline.towers[0], request.mode),)
     pipeline = build_input(
         request.input_fn,

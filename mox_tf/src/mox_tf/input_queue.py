@@ -12,7 +12,7 @@ from mox_tf.tf1 import tf
 __all__ = ["InputQueue", "QueueFeeder"]
 
 _STEPS_AHEAD = 2
-_SECONDS_TO_END = 5.0
+_SECONDS_TO_END = 2.0
 
 
 class InputQueue:
@@ -27,6 +27,7 @@ class InputQueue:
 
     Attributes:
         shares: for each tower the flat tensors of its batch.
+        reads: for each tower the operation that takes it from the queue.
         elements_per_tower: how many elements a batch takes.
 
     Raises:
@@ -46,23 +47,19 @@ class InputQueue:
         self.elements_per_tower = batch_size or 1
         if batch_size is not None:
             _check_sample_shapes(tensors, where)
+        self.capacity = _STEPS_AHEAD * towers * self.elements_per_tower
         self._queue = tf.FIFOQueue(
-            capacity=_STEPS_AHEAD * towers * self.elements_per_tower,
+            self.capacity,
             dtypes=[tensor.dtype for tensor in tensors],
             shapes=None if batch_size is None else [tensor.shape for tensor in tensors],
         )
         self.enqueue = self._queue.enqueue(tensors)
+        self.drop_one = self._queue.dequeue()
         self.close = self._queue.close()
-        self.cancel = self._queue.close(cancel_pending_enqueues=True)
-        self.shares = self._shares(tensors, towers, batch_size, whole)
-
-    def _shares(
-        self, tensors: list[Any], towers: int, batch_size: int | None, whole: bool
-    ) -> list[list[Any]]:
-        shares: list[list[Any]] = []
-        previous: list[Any] = []
+        self.shares: list[list[Any]] = []
+        self.reads: list[Any] = []
         for _ in range(towers):
-            with tf.control_dependencies(previous):
+            with tf.control_dependencies(self.reads[-1:]):
                 if batch_size is None:
                     batch = self._queue.dequeue()
                 elif whole:
@@ -73,13 +70,12 @@ class InputQueue:
             if batch_size is None:
                 for got, put in zip(batch, tensors, strict=True):
                     got.set_shape(put.shape)
-            shares.append(list(batch))
-            previous = [batch[0].op]
+            self.shares.append(list(batch))
+            self.reads.append(batch[0].op)
         if whole and towers > 1:
             # Nothing of a step may run before it is sure that there are data for all of it.
-            with tf.control_dependencies(previous):
-                shares = [[tf.identity(tensor) for tensor in share] for share in shares]
-        return shares
+            with tf.control_dependencies(self.reads[-1:]):
+                self.shares = [[tf.identity(tensor) for tensor in share] for share in self.shares]
 
 
 class QueueFeeder:
@@ -114,9 +110,18 @@ class QueueFeeder:
         if self.error is not None:
             raise input_error(self._mode, self.error) from self.error
 
-    def towers_with_data(self, towers: int) -> int:
-        """How many of the towers will get a batch, full or not; waits until that is sure."""
+    def towers_with_data(self, towers: int, *, wait: bool) -> int:
+        """How many of the towers get a batch in the next step, full or not.
+
+        Args:
+            towers: how many want one.
+            wait: until that is sure; else only an end that is known already counts, which is
+                faster: the step itself waits for its data.
+        """
         wanted = towers * self._queue.elements_per_tower
+        if not wait and not self._ended:
+            self._taken += wanted
+            return towers
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._fed - self._taken >= wanted)
             here = min(self._fed - self._taken, wanted)
@@ -126,7 +131,10 @@ class QueueFeeder:
     def stop(self) -> None:
         """Ends the thread; one that waits in the user's code is left to end with the process."""
         self._stopping = True
-        self._session.run(self._queue.cancel)
+        with self._changed:
+            full = not self._ended and self._fed - self._taken >= self._queue.capacity
+        if full:
+            self._session.run(self._queue.drop_one)
         self._thread.join(_SECONDS_TO_END)
 
     def _feed(self) -> None:

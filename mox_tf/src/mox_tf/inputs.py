@@ -22,12 +22,14 @@ class InputPipeline:
 
     Args:
         towers: for each tower what model_fn gets: a list or a dict.
+        reads: for each tower what takes a batch from the input, whether the model uses it or not.
         queue: hands the batches out to the towers; None where the towers read directly.
         initializer: begins the data anew; None when that is not possible.
         spec: the same structure of tensor specs, for the placeholders of an export.
     """
 
     towers: list[Any]
+    reads: list[Any]
     queue: InputQueue | None = None
     initializer: Any = None
     spec: Any = None
@@ -54,7 +56,7 @@ def build_input(
         SpecError: input_fn returned something that is no input.
     """
     if input_fn is None:
-        return InputPipeline(towers=[[] for _ in range(towers)])
+        return InputPipeline([[] for _ in range(towers)], [tf.no_op()] * towers, spec=[])
     where = f"input_fn({mode!s})"
     with tf.device(INPUT_DEVICE):
         returned = call_user_function(input_fn, mode)
@@ -63,13 +65,14 @@ def build_input(
             if batch_size:
                 returned = returned.batch(batch_size, drop_remainder=mode == ModeKeys.TRAIN)
                 batch_size = None
-            iterator = tf.data.make_initializable_iterator(returned)
+            iterator = _iterator(returned, where)
             initializer, returned = iterator.initializer, iterator.get_next()
-        inputs = _checked(returned, where)
+        inputs = _checked(returned, mode)
         leaves = tf.nest.flatten(inputs, expand_composites=True)
         if batch_size is None and (not queued or _needs_feeding(leaves)):
             copies = [tf.nest.map_structure(lambda leaf: leaf, inputs) for _ in range(towers)]
-            return InputPipeline(copies, None, initializer, _spec(inputs, auto_batched))
+            reads = [tf.group(*leaves)] * towers
+            return InputPipeline(copies, reads, None, initializer, _spec(inputs, auto_batched))
         queue = InputQueue(
             leaves, where, towers=towers, batch_size=batch_size, whole=mode == ModeKeys.TRAIN
         )
@@ -77,7 +80,7 @@ def build_input(
             tf.nest.pack_sequence_as(inputs, share, expand_composites=True)
             for share in queue.shares
         ]
-    return InputPipeline(shares, queue, initializer, _spec(shares[0], auto_batched))
+    return InputPipeline(shares, queue.reads, queue, initializer, _spec(shares[0], auto_batched))
 
 
 def placeholders(spec: Any) -> Any:
@@ -106,15 +109,16 @@ def sample_count(inputs: Any) -> Any:
     return first.nrows() if isinstance(first, tf.RaggedTensor) else tf.shape(first)[0]
 
 
-def _checked(returned: Any, where: str) -> Any:
+def _checked(returned: Any, mode: Mode) -> Any:
     """Returns the inputs as a list or a dict.
 
     Raises:
         SpecError: there are none, or one is no tensor.
     """
+    where = f"input_fn({mode!s})"
     if returned is None:
         raise SpecError(
-            f"{where} returned None (is a return missing?).\n"
+            f"input_fn returned None in mode {mode!s} (is a return missing?).\n"
             "  Return a tensor, a list or dict of tensors, or a tf.data.Dataset."
         )
     if isinstance(returned, Mapping):
@@ -133,11 +137,22 @@ def _checked(returned: Any, where: str) -> Any:
     inputs = tf.nest.map_structure(_value_of, inputs)
     for tensor in tf.nest.flatten(inputs, expand_composites=True):
         if tensor.graph is not tf.get_default_graph():
-            raise SpecError(
-                f"{where} returned {tensor.name!r}, which was made outside of input_fn and belongs "
-                "to another graph.\n  Make it inside of input_fn."
-            )
+            raise _made_outside(where, repr(tensor.name))
     return inputs
+
+
+def _iterator(dataset: Any, where: str) -> Any:
+    try:
+        return tf.data.make_initializable_iterator(dataset)
+    except ValueError as error:  # an iterator and its data set have to be in one graph
+        raise _made_outside(where, "a data set") from error
+
+
+def _made_outside(where: str, what: str) -> SpecError:
+    return SpecError(
+        f"{where} returned {what} that was made outside of input_fn, so it belongs to another "
+        "graph.\n  Make it inside of input_fn."
+    )
 
 
 def _value_of(leaf: Any) -> Any:

@@ -107,21 +107,18 @@ class TensorFlowProgram(Program):
     def _run_steps(
         self, n: int, fetch: Fetch, stop: Callable[[], bool], results: StepResults
     ) -> None:
-        session, towers = self._session, self.towers
-        kind_of, run = self._steps.kind, self._run_step
-        counts_batches = towers > 1 and self._graph.update is None and session.feeder is not None
-        check = self.request.stop_on_nan and self._graph.update is not None
+        session = self._session
+        check_losses = self.request.stop_on_nan and self._graph.update is not None
         while results.steps < n:
             if results.steps and stop():
                 results.ended = "stop"
                 return
             last = results.steps == n - 1
-            if counts_batches:
-                assert session.feeder is not None
-                # Towers without a batch would take those of the others down with them.
-                towers = session.feeder.towers_with_data(self.towers)
-            kind = kind_of(session.session, fetch, last=last, towers=towers) if towers else None
-            parts, stopped = run(kind) if kind else (None, False)
+            towers = self._towers_with_data()
+            parts = None
+            if towers:
+                kind = self._steps.kind(session.session, fetch, last=last, towers=towers)
+                parts, stopped = self._run_step(kind)
             if parts is None:
                 session.raise_input_error()
                 results.ended = "data"
@@ -131,7 +128,7 @@ class TensorFlowProgram(Program):
                 results.outputs += self._steps.outputs(parts)
             if last:
                 self._steps.read_last(parts, results)
-            if check:
+            if check_losses:
                 results.nonfinite = self._steps.nonfinite(parts)
                 if results.nonfinite:
                     results.ended = "nan"
@@ -139,6 +136,19 @@ class TensorFlowProgram(Program):
             if stopped:
                 results.ended = "hook"
                 return
+
+    def _towers_with_data(self) -> int:
+        """How many towers the next step runs; 0 when the data ended.
+
+        A tower without a batch would take those of the others down with it. An update needs the
+        batches of all.
+        """
+        feeder = self._session.feeder
+        if feeder is None:
+            return self.towers
+        training = self._graph.update is not None
+        ready = feeder.towers_with_data(self.towers, wait=self.towers > 1 and not training)
+        return 0 if training and ready < self.towers else ready
 
     def _run_step(self, kind: StepKind) -> tuple[list[Any] | None, bool]:
         """The parts of a step, None when the data ended; and whether a hook asked to stop."""
@@ -149,7 +159,9 @@ class TensorFlowProgram(Program):
         except DATA_ENDED:
             return None, False
         except tf.errors.OpError as error:
-            raise step_error(f"a step of mode {self.request.mode!s}", error) from error
+            raise step_error(
+                f"a step of mode {self.request.mode!s}", error, self._graph.graph
+            ) from error
 
     def evaluate(
         self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]

@@ -20,8 +20,8 @@ class StepKind:
     """A step that brings back certain things, in parts.
 
     Args:
-        fetches: as `Session.run` takes them: update, losses and outputs; in the last step of a
-            call also global step, values, samples and summary.
+        fetches: as `Session.run` takes them: input and update, losses, outputs; in the last step
+            of a call also global step, values, samples and summary.
         run: runs such a step and returns the same structure of values.
     """
 
@@ -63,7 +63,7 @@ class StepGraph:
         graph = self._graph
         specs = [tower.spec for tower in graph.towers[:towers]]
         fetches = [
-            [] if graph.update is None else graph.update,
+            graph.input.reads[:towers] + ([] if graph.update is None else [graph.update]),
             [] if graph.update is None else [spec.losses for spec in specs],
             [spec.output_info or {} for spec in specs] if fetch.outputs else [],
         ]

@@ -18,6 +18,7 @@ import mox_core
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
+    from mox_torch import dist as dist
     from mox_torch import learning_rate_scheduler as learning_rate_scheduler
     from mox_torch.engine import TorchEngine as TorchEngine
     from mox_torch.running import run as run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _OWN = {
     "TorchEngine": "mox_torch.engine",
+    "dist": "mox_torch",
     "get_variable": "mox_torch.store",
     "learning_rate_scheduler": "mox_torch",
     "module": "mox_torch.store",

@@ -17,6 +17,7 @@ from mox_core.engine import (
 from mox_core.errors import CheckpointError
 from mox_core.flags import registry
 from mox_torch.checkpoint_files import read_tensors
+from mox_torch.distributed import Group, join, local_rank
 from mox_torch.export import FORMATS
 from mox_torch.flags import FLAG_NAMES, define_flags
 from mox_torch.program import TorchProgram
@@ -35,6 +36,7 @@ class TorchEngine(Engine):
         multi_loss=True,
         auto_batch=True,
         export_formats=FORMATS,
+        distributed=frozenset({"all_reduce"}),
         mixed_precision=frozenset({"float16", "bfloat16"}),
         flags=FLAG_NAMES
         | {
@@ -52,25 +54,27 @@ class TorchEngine(Engine):
     def __init__(self) -> None:
         self._settings = Settings()
         self._threads: int | None = None
+        self._group: Group | None = None
 
     def setup(self, config: EngineConfig) -> Cluster:
-        """Reads the flags and finds the device.
+        """Reads the flags, finds the device, joins the other processes.
 
         Raises:
-            EngineError: there is no such device.
+            EngineError: there is no such device, or the others do not answer.
             FlagError: flags that do not go together.
         """
         define_flags(registry())
-        self._settings = read_settings(config.towers, config.get_flag, local_rank=0)
+        self._settings = read_settings(config.towers, config.get_flag, local_rank())
         threads = config.get_flag("num_intra_threads")
         if threads:
             self._threads = torch.get_num_threads()
             torch.set_num_threads(threads)
-        return Cluster()
+        self._group = join(self._settings.device, config.get_flag)
+        return self._group.cluster if self._group else Cluster()
 
     def build(self, request: ProgramRequest) -> TorchProgram:
         """Makes the program, which calls the user's functions once to see what they make."""
-        return TorchProgram(request, self._settings)
+        return TorchProgram(request, self._settings, self._group)
 
     def describe(self) -> dict[str, str]:
         """Versions and devices."""
@@ -96,7 +100,10 @@ class TorchEngine(Engine):
         ]
 
     def close(self) -> None:
-        """Gives the number of threads back."""
+        """Gives the number of threads back, and leaves the other processes."""
+        if self._group is not None:
+            self._group.close()
+            self._group = None
         if self._threads is not None:
             torch.set_num_threads(self._threads)
             self._threads = None

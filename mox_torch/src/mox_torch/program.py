@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,6 +21,7 @@ from mox_core.engine import (
 from mox_core.errors import EngineError
 from mox_core.spec import Mode, ModeKeys
 from mox_torch.checkpoint_files import read_tensors, write_tensors
+from mox_torch.distributed import DATA_ENDED, GO_ON, LEFT, Group
 from mox_torch.export import FORMATS, example_inputs, export_program
 from mox_torch.inputs import Batch, Feed, samples_of
 from mox_torch.model import (
@@ -46,9 +48,13 @@ class TorchProgram(Program):
     Args:
         request: what to build.
         settings: how to compute.
+        group: the processes that train together; None for this one alone.
     """
 
-    def __init__(self, request: ProgramRequest, settings: Settings) -> None:
+    def __init__(
+        self, request: ProgramRequest, settings: Settings, group: Group | None = None
+    ) -> None:
+        self._group = group if request.mode == ModeKeys.TRAIN else None
         self.request = request
         self._settings = settings
         self._store = VariableStore(
@@ -76,6 +82,7 @@ class TorchProgram(Program):
                 inter_call = self._call(self._inter_feed.first, request.inter_mode)
             self.inter_hooks = checked_hooks(inter_call.spec)
         self._store.freeze()
+        self._synchronized = False
         self._variables = Variables(
             self._store, [one.state for one in self._trainer.updates] if self._trainer else []
         )
@@ -99,7 +106,11 @@ class TorchProgram(Program):
         self.input_spec = _spec_of(first)
         if mode == ModeKeys.TRAIN:
             self._trainer = Trainer(
-                self._store, call.spec, self.request.optimizer_fns, self._settings
+                self._store,
+                call.spec,
+                self.request.optimizer_fns,
+                self._settings,
+                average=self._group.average if self._group else None,
             )
         elif mode == ModeKeys.EXPORT:
             self._first = call
@@ -142,6 +153,9 @@ class TorchProgram(Program):
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
         """Runs at most `n` steps."""
         results = StepResults(steps=0, global_step=self.global_step)
+        if self._group and not self._synchronized:
+            self._group.synchronize(self._store.tensors(), self.global_step)
+            self._synchronized = True
         calls: list[ModelCall] = []
         with self._gradients():
             while results.steps < n:
@@ -149,8 +163,8 @@ class TorchProgram(Program):
                     results.ended = "stop"
                     break
                 batches = self._next_batches()
-                if not batches:
-                    results.ended = "data"
+                results.ended = self._agree(bool(batches))
+                if results.ended:
                     break
                 looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
                 calls = self._step(batches, looked_at=looked_at)
@@ -164,6 +178,13 @@ class TorchProgram(Program):
             results.values = [self._values(tower) for tower in self._per_tower(calls)]
             results.samples = [_samples(tower) for tower in self._per_tower(calls)]
         return results
+
+    def _agree(self, has_data: bool) -> str | None:
+        """Why there is no next step, which all processes have to do together."""
+        word = GO_ON if has_data else DATA_ENDED
+        if self._group:
+            word = self._group.agree(word)
+        return {GO_ON: None, DATA_ENDED: "data", LEFT: "peers"}[word]
 
     def _next_batches(self) -> list[Batch]:
         """All batches of a step; at the end of the data fewer, but not for an update."""
@@ -294,7 +315,13 @@ class TorchProgram(Program):
         export_program(export_format, self._call, self._first, directory)
 
     def close(self) -> None:
-        """Ends the workers of DataLoaders."""
+        """Ends the workers of DataLoaders; tells the other processes how this one ended."""
+        if self._group:
+            error = sys.exc_info()[1]
+            if error is None:
+                self._group.leave()
+            else:
+                self._group.fail(error)
         for feed in (self._feed, self._inter_feed):
             if feed is not None:
                 feed.close()

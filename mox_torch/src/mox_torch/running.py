@@ -11,6 +11,7 @@ import mox_core
 from mox_core.engine import Engine
 from mox_core.errors import EngineError
 from mox_torch.engine import TorchEngine
+from mox_torch.module_run import run_module
 
 __all__ = ["run"]
 
@@ -20,7 +21,8 @@ def run(*arguments: Any, **options: Any) -> mox_core.RunResult:
     """See `mox_core.run`.
 
     Besides, `optimizer_fn` may take the parameters that it is to update:
-    `optimizer_fn=lambda parameters: torch.optim.SGD(parameters, lr=0.1)`.
+    `optimizer_fn=lambda parameters: torch.optim.SGD(parameters, lr=0.1)`. And with `input_data`
+    it takes the arguments of MoXing's PyTorch API, see `mox_torch.module_run.run_module`.
     """
     engine = options.pop("engine", None) or "torch"
     if getattr(engine, "name", engine) != "torch":
@@ -28,6 +30,9 @@ def run(*arguments: Any, **options: Any) -> mox_core.RunResult:
             f"mox_torch.run runs engine 'torch', but engine={engine!r} was given.\n"
             "  `import mox_core as mox` leaves the choice to you."
         )
+    chosen = engine if isinstance(engine, Engine) else TorchEngine()
+    if "input_data" in options:
+        return run_module(chosen, **options)
     given = dict(zip(inspect.signature(mox_core.run).parameters, arguments, strict=False))
     options = {**given, **options}
     optimizer_fn = options.get("optimizer_fn")
@@ -35,7 +40,7 @@ def run(*arguments: Any, **options: Any) -> mox_core.RunResult:
         options["optimizer_fn"] = [_without_arguments(one) for one in optimizer_fn]
     elif optimizer_fn is not None:
         options["optimizer_fn"] = _without_arguments(optimizer_fn)
-    return mox_core.run(engine=engine if isinstance(engine, Engine) else TorchEngine(), **options)
+    return mox_core.run(engine=chosen, **options)
 
 
 def _without_arguments(function: Any) -> Any:

@@ -82,7 +82,7 @@ class Trainer:
         factor = share if self.scaler else share * (self._settings.loss_scale or 1.0)
         losses = spec.losses
         if len(losses) == 1:
-            torch.autograd.backward(self._scaled(losses[0], factor), inputs=self._only)
+            self._scaled(losses[0], factor).backward(inputs=self._only)  # type: ignore[no-untyped-call]
             return
         found = []
         for index, (loss, update) in enumerate(zip(losses, self.updates, strict=True)):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mox_core.engine import StepResults
-    from mox_core.run.state import RunState
+    from mox_core.running.state import RunState
 
 __all__ = ["RunHook"]
 

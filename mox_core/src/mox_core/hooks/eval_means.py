@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from mox_core.engine import Fetch
 from mox_core.hooks.base import RunHook
 from mox_core.hooks.log_line import format_metrics
-from mox_core.run.means import Means
+from mox_core.running.means import Means
 
 if TYPE_CHECKING:
     from mox_core.engine import StepResults
-    from mox_core.run.state import RunState
+    from mox_core.running.state import RunState
 
 __all__ = ["EvalMeansHook"]
 

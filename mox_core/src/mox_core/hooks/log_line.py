@@ -11,7 +11,7 @@ from mox_core.spec import ModeKeys
 
 if TYPE_CHECKING:
     from mox_core.engine import StepResults
-    from mox_core.run.state import RunState
+    from mox_core.running.state import RunState
 
 __all__ = ["LogHook", "format_metrics"]
 

@@ -13,7 +13,7 @@ from mox_core.hooks.base import RunHook
 
 if TYPE_CHECKING:
     from mox_core.engine import StepResults
-    from mox_core.run.state import RunState
+    from mox_core.running.state import RunState
 
 __all__ = ["SaveHook", "collect_state", "restore_state"]
 

@@ -12,7 +12,7 @@ from mox_core.hooks.events import EventFileWriter
 
 if TYPE_CHECKING:
     from mox_core.engine import StepResults
-    from mox_core.run.state import RunState
+    from mox_core.running.state import RunState
 
 __all__ = ["SummaryHook"]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mox_core.cli.commands import Commands
     from mox_core.engine import StepResults
     from mox_core.flags import FlagRegistry
-    from mox_core.run.plan import RunPlan
-    from mox_core.run.state import RunState
+    from mox_core.running.plan import RunPlan
+    from mox_core.running.state import RunState
 
 __all__ = ["hookimpl"]
 

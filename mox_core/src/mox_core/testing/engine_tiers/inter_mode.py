@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mox_core.engine import Program
-from mox_core.spec import Mode, ModeKeys
+from mox_core.spec import ModeKeys
 from mox_core.testing.engine_bench import (
     LEARNING_RATE,
     EngineBench,
@@ -17,7 +18,7 @@ from mox_core.testing.engine_bench import (
     losses,
     never,
 )
-from mox_core.testing.engine_problem import Reference, Source, make_batches
+from mox_core.testing.engine_problem import Batch, Reference, Source, make_batches
 
 __all__ = ["InterModeTier"]
 
@@ -84,23 +85,25 @@ class InterModeTier:
     def test_an_error_in_the_evaluation_data_reaches_the_user(
         self, inter_bench: EngineBench
     ) -> None:
-        def broken() -> Any:
+        def broken() -> Iterator[Batch]:
             yield from _EVAL[:1]
             raise ValueError("file 17 cannot be read")
 
         with pytest.raises(Exception, match="file 17 cannot be read"):
-            program = _build(inter_bench, inter_bench.problem.inputs(Source(broken)))
+            program = _build(inter_bench, Source(broken))
             program.evaluate(_monitored(program), 4, never)
 
 
-def _build(bench: EngineBench, eval_inputs: Any = None) -> Program:
-    def input_fn(mode: Mode, /) -> Any:
-        if mode == ModeKeys.TRAIN:
-            return bench.inputs(_TRAIN)
-        return bench.inputs(_EVAL) if eval_inputs is None else eval_inputs
-
-    program = bench.train((), input_fn=input_fn, inter_mode=ModeKeys.EVAL)
-    return program
+def _build(bench: EngineBench, eval_source: Source | None = None) -> Program:
+    sources = {
+        ModeKeys.TRAIN: Source(lambda: iter(_TRAIN)),
+        ModeKeys.EVAL: eval_source or Source(lambda: iter(_EVAL)),
+    }
+    return bench.train(
+        (),
+        input_fn=lambda mode, /: bench.problem.inputs(sources[mode]),
+        inter_mode=ModeKeys.EVAL,
+    )
 
 
 def _monitored(program: Program) -> dict[str, Any]:

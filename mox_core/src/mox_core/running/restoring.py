@@ -10,7 +10,7 @@ from mox_core.engine import Program, RestoreReport
 from mox_core.errors import CheckpointError, SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.hooks.saving import restore_state
-from mox_core.run.state import RunState
+from mox_core.running.state import RunState
 
 __all__ = ["load_variables", "restore_all"]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from mox_core.engine import Engine, ProgramRequest
 from mox_core.errors import EngineError, ExportError, ExportExistsError, MoxError
-from mox_core.run.restoring import restore_all
-from mox_core.run.state import RunState
+from mox_core.running.restoring import restore_all
+from mox_core.running.state import RunState
 from mox_core.spec import ExportSpec, ModeKeys
 
 __all__ = ["check_export", "export_model", "resolve_format"]

@@ -7,7 +7,7 @@ import logging
 from mox_core.engine import Engine
 from mox_core.errors import EngineError, SpecError
 from mox_core.flags import registry
-from mox_core.run.plan import RunPlan
+from mox_core.running.plan import RunPlan
 
 __all__ = ["check_capabilities", "warn_of_ignored_flags"]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import logging
 
     from mox_core.engine import Cluster, Program
-    from mox_core.run.plan import RunPlan
+    from mox_core.running.plan import RunPlan
 
 __all__ = ["RunResult", "RunState"]
 
@@ -89,7 +89,7 @@ class RunState:
         Raises:
             SpecError: the evaluation input has no batch left.
         """
-        from mox_core.run.means import Means
+        from mox_core.running.means import Means
 
         means = Means()
         for batch, samples in self.program.evaluate(values, steps, self.interrupted):

@@ -22,14 +22,14 @@ from mox_core.hooks.saving import SaveHook
 from mox_core.hooks.summary import SummaryHook
 from mox_core.log import run_logger
 from mox_core.plugins import get_manager
-from mox_core.run.capabilities import check_capabilities, warn_of_ignored_flags
-from mox_core.run.exporting import check_export, export_model, resolve_format
-from mox_core.run.interrupts import InterruptGuard
-from mox_core.run.loop import run_loop
-from mox_core.run.plan import UNSET, RunPlan, make_plan
-from mox_core.run.restoring import load_variables
-from mox_core.run.select_engine import select_engine
-from mox_core.run.state import RunResult, RunState
+from mox_core.running.capabilities import check_capabilities, warn_of_ignored_flags
+from mox_core.running.exporting import check_export, export_model, resolve_format
+from mox_core.running.interrupts import InterruptGuard
+from mox_core.running.loop import run_loop
+from mox_core.running.plan import UNSET, RunPlan, make_plan
+from mox_core.running.restoring import load_variables
+from mox_core.running.select_engine import select_engine
+from mox_core.running.state import RunResult, RunState
 from mox_core.spec import ModeKeys
 
 __all__ = ["run"]
@@ -108,10 +108,10 @@ def run(
     """
     arguments = {name: value for name, value in locals().items() if name != "engine"}
     try:
-        plan = make_plan(arguments, get_flag)
         manager = get_manager()
         manager.configure(enabled=False if get_flag("no_plugins") else None)
         manager.load_observers()
+        plan = make_plan(arguments, get_flag)
         chosen = select_engine(engine, get_flag)
         level = "WARNING" if get_flag("silent") else get_flag("running_log_level")
         logger = run_logger(chosen.log_name, level)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mox_core.engine import Fetch
 from mox_core.errors import NanLossError
 from mox_core.hooks.base import RunHook
-from mox_core.run.state import RunState
+from mox_core.running.state import RunState
 
 __all__ = ["run_loop"]
 
