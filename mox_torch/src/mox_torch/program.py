@@ -24,6 +24,7 @@ from mox_torch.checkpoint_files import read_tensors, write_tensors
 from mox_torch.distributed import DATA_ENDED, GO_ON, LEFT, Group
 from mox_torch.export import FORMATS, example_inputs, export_program
 from mox_torch.inputs import Batch, Feed, samples_of
+from mox_torch.lr_schedulers import load_scheduler, scheduler_state
 from mox_torch.model import (
     Caller,
     ModelCall,
@@ -282,9 +283,7 @@ class TorchProgram(Program):
         trainer = self._trainer
         extra: dict[str, Any] = {}
         if trainer:
-            extra["schedulers"] = [
-                u.scheduler.state_dict() if u.scheduler else None for u in trainer.updates
-            ]
+            extra["schedulers"] = [scheduler_state(one.scheduler) for one in trainer.updates]
             extra["scaler"] = trainer.scaler.state_dict() if trainer.scaler else None
         write_tensors(prefix, self._variables.tensors(), extra)
 
@@ -298,8 +297,7 @@ class TorchProgram(Program):
         if fits and state and self._trainer:
             states = extra.get("schedulers") or []
             for update, one in zip(self._trainer.updates, states, strict=False):
-                if update.scheduler and one:
-                    update.scheduler.load_state_dict(one)
+                load_scheduler(update.scheduler, one)
             if self._trainer.scaler and extra.get("scaler"):
                 self._trainer.scaler.load_state_dict(extra["scaler"])
         return report
