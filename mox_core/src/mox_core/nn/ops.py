@@ -1,7 +1,7 @@
 """Operations without variables: arithmetic, activations, shapes, reductions.
 
-Arguments may be tensors, Python numbers and NumPy arrays; numbers take the dtype of the tensor
-beside them.
+Arguments may be tensors, Python numbers and NumPy arrays; numbers, and arrays of floats beside
+floats, take the dtype of the tensor beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from mox_core.errors import SpecError
 from mox_core.nn.graph import active_graph
 from mox_core.nn.shapes import Misfit
-from mox_core.nn.tensor import Tensor
+from mox_core.nn.tensor import FLOATS, Tensor
 
 __all__ = [
     "abs",
@@ -118,10 +118,11 @@ def _as_tuples(value: Any) -> Any:
 
 
 def constant_like(value: Any, other: Any, caller: str) -> Tensor:
-    """`as_tensor`, where Python numbers take the dtype of `other`."""
-    is_number = isinstance(value, (int, float))
-    dtype = other.dtype if is_number and isinstance(other, Tensor) else None
-    return as_tensor(value, caller, dtype=dtype)
+    """`as_tensor`, where numbers and arrays of floats take the dtype of the tensor `other`."""
+    whole = isinstance(value, int)
+    floats = isinstance(value, float) or str(getattr(value, "dtype", "")) in FLOATS
+    fits = isinstance(other, Tensor) and (whole or (floats and other.dtype in FLOATS))
+    return as_tensor(value, caller, dtype=other.dtype if fits else None)
 
 
 def _unary(op: str, x: Any, **attrs: Any) -> Tensor:
