@@ -11,6 +11,7 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 TENSORFLOW = "2.21.0"
+PYTORCH = "2.13.0"
 # The wheel without GPU code is half the size; it exists for these machines only.
 HAS_CPU_WHEEL = sys.platform != "darwin" and platform.machine().lower() in ("x86_64", "amd64")
 
@@ -54,11 +55,20 @@ def tests_oldest_tensorflow(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_torch(session: nox.Session) -> None:
+    """The PyTorch tests."""
+    session.install(f"torch=={PYTORCH}")
+    session.install("./mox_core[testing]", "./mox_torch[onnx]")
+    session.install("pytest-timeout", "onnxruntime")
+    session.run("python", "-m", "pytest", "tests/torch", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, layers."""
     session.install("ruff", "mypy", "import-linter")
     session.install("./mox_core[testing]")
-    session.install("--no-deps", "./mox_tf")
+    session.install("--no-deps", "./mox_tf", "./mox_torch")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mox_torch.neutral import NeutralModel
-from mox_torch.nn_functions import TABLE
-from mox_torch.store import VariableStore
 
 import mox_core as mox
 from mox_core import nn
@@ -19,6 +16,9 @@ from mox_core.nn.tracing import InputSpec
 from mox_core.optim.spec import get_optimizer_fn
 from mox_core.spec import ModeKeys
 from mox_torch import TorchEngine
+from mox_torch.neutral import NeutralModel
+from mox_torch.nn_functions import TABLE
+from mox_torch.store import VariableStore
 
 TRAIN, EVAL, PREDICT, EXPORT = ModeKeys.TRAIN, ModeKeys.EVAL, ModeKeys.PREDICT, ModeKeys.EXPORT
 
