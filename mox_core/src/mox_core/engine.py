@@ -41,6 +41,7 @@ class Capabilities:
         multi_loss: a list of losses with variable scopes and optimizers of their own.
         auto_batch: batches single samples by itself.
         summaries: collects summaries that the user's model defines.
+        neutral: runs scripts over `mox_core.nn` (`ProgramRequest.neutral`).
         graph: model_fn builds a graph once; else it is called in every step.
         export_formats: values of `export_model` that work; the first is the default.
         mixed_precision: dtypes in which it can compute over float32 variables.
@@ -55,6 +56,7 @@ class Capabilities:
     multi_loss: bool = False
     auto_batch: bool = False
     summaries: bool = False
+    neutral: bool = False
     graph: bool = False
     export_formats: tuple[str, ...] = ()
     mixed_precision: frozenset[str] = frozenset()

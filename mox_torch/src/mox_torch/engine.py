@@ -35,6 +35,7 @@ class TorchEngine(Engine):
         inter_mode=True,
         multi_loss=True,
         auto_batch=True,
+        neutral=True,
         export_formats=FORMATS,
         distributed=frozenset({"all_reduce"}),
         mixed_precision=frozenset({"float16", "bfloat16"}),

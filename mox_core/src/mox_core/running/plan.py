@@ -58,6 +58,7 @@ class RunPlan:
         exclude_patterns: of variable names not to load from checkpoint_path.
         log_first_clone: the log line shows the first tower; else the mean over the towers.
         progress: `"auto"`, `"on"` or `"off"`.
+        neutral: the functions are written over `mox_core.nn`, for any engine.
     """
 
     mode: Mode
@@ -85,20 +86,26 @@ class RunPlan:
     exclude_patterns: tuple[str, ...] = ()
     log_first_clone: bool = True
     progress: str = "auto"
+    neutral: bool = False
 
     @property
     def training(self) -> bool:
         """True in mode TRAIN."""
         return self.mode == ModeKeys.TRAIN
 
-    def for_engine(self, engine: str) -> RunPlan:
+    def for_engine(self, engine: str, *, native: bool) -> RunPlan:
         """The plan with the functions that were given for this engine.
+
+        Args:
+            engine: its name.
+            native: the functions are written for this engine, also where they are no dicts.
 
         Raises:
             SpecError: there are functions for others only.
         """
         return replace(
             self,
+            neutral=not native and not isinstance(self.model_fn, Mapping),
             input_fn=_of_engine("input_fn", self.input_fn, engine),
             model_fn=_of_engine("model_fn", self.model_fn, engine),
             optimizer_fns=tuple(

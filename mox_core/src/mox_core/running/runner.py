@@ -116,14 +116,13 @@ def run(
         level = "WARNING" if get_flag("silent") else get_flag("running_log_level")
         logger = run_logger(chosen.log_name, level)
         # An engine package hands its engine as an object: its scripts are written for that engine.
-        neutral = not isinstance(engine, Engine) and not isinstance(model_fn, Mapping)
-        plan = plan.for_engine(chosen.name)
+        plan = plan.for_engine(chosen.name, native=isinstance(engine, Engine))
         manager.notify("mox_configure", config=plan)
         if fetch_strategy_fn is not None:
             logger.warning("fetch_strategy_fn is ignored: mox fetches only what is looked at.")
         with InterruptGuard() as guard:
             try:
-                result = _run(chosen, plan, guard, logger, neutral=neutral)
+                result = _run(chosen, plan, guard, logger)
             finally:
                 chosen.close()
     except MoxError as error:
@@ -136,14 +135,7 @@ def run(
     return result
 
 
-def _run(
-    engine: Engine,
-    plan: RunPlan,
-    guard: InterruptGuard,
-    logger: logging.Logger,
-    *,
-    neutral: bool,
-) -> RunResult:
+def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.Logger) -> RunResult:
     check_capabilities(engine, plan)
     warn_of_ignored_flags(engine, logger)
     export_format = resolve_format(engine, plan.export_format)
@@ -160,7 +152,7 @@ def _run(
         batch_size=plan.batch_size,
         auto_batch=plan.auto_batch,
         stop_on_nan=plan.stop_on_nan and plan.training,
-        neutral=neutral,
+        neutral=plan.neutral,
     )
     program = engine.build(request)
     try:

@@ -59,6 +59,7 @@ class ToyEngine(Engine):
         inter_mode=True,
         multi_loss=True,
         auto_batch=True,
+        neutral=True,
         export_formats=("toy_npz",),
     )
 
