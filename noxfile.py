@@ -11,6 +11,7 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 TENSORFLOW = "2.21.0"
+PYTORCH = "2.13.0"
 # The wheel without GPU code is half the size; it exists for these machines only.
 HAS_CPU_WHEEL = sys.platform != "darwin" and platform.machine().lower() in ("x86_64", "amd64")
 
@@ -45,6 +46,7 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or default))
     if not session.posargs:
         session.notify("tests_storage")
+        session.notify("tests_torch")
 
 
 @nox.session
@@ -67,11 +69,21 @@ def tests_oldest_tensorflow(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_torch(session: nox.Session) -> None:
+    """The PyTorch tests."""
+    session.install(f"torch=={PYTORCH}")
+    session.install("./mox_core[testing]", "./mox_torch[onnx]")
+    session.install("pytest-timeout", "onnxruntime")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/torch"]))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, layers."""
     session.install("ruff", "mypy", "import-linter")
     session.install("./mox_core[testing]")
-    session.install("--no-deps", "./mox_tf", "./mox_storage_s3", "./mox_storage_obs")
+    plugins = ["./mox_tf", "./mox_torch", "./mox_storage_s3", "./mox_storage_obs"]
+    session.install("--no-deps", *plugins)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")

@@ -12,11 +12,11 @@ import pytest
 
 from mox_core.engine import RestoreReport
 from mox_core.errors import CheckpointError, SpecError
+from mox_core.nn.feed import Feed
 from mox_core.spec import ModeKeys
 from mox_core.testing import EngineSuite, ToyEngine
 from mox_core.testing.engine_bench import never
 from mox_core.testing.toy_engine import GLOBAL_STEP, ToyProgram
-from mox_core.testing.toy_inputs import Feed
 from mox_core.testing.toy_nn import gradients
 from mox_core.testing.toy_problem import TOY_PROBLEM
 

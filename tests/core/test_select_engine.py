@@ -21,7 +21,8 @@ def model_fn(inputs, mode):
     return mox.ModelSpec(loss=loss)
 
 try:
-    mox.run(input_fn, None, model_fn, lambda: toy.Sgd(1.0), "TRAIN"{arguments})
+    native = dict.fromkeys(["one", "two"], model_fn)
+    mox.run(input_fn, None, native, lambda: toy.Sgd(1.0), "TRAIN"{arguments})
 except mox.MoxError as error:
     print(error)
 """

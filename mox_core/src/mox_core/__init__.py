@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import errors as errors
     from mox_core import file as file
+    from mox_core import nn as nn
     from mox_core.engine import Engine as Engine
     from mox_core.errors import MoxError as MoxError
     from mox_core.flags import get_flag as get_flag
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from mox_core.hooks import EarlyStoppingHook as EarlyStoppingHook
     from mox_core.hooks import LogEvaluationMetricHook as LogEvaluationMetricHook
     from mox_core.hooks import RunHook as RunHook
+    from mox_core.nets import NetworkKeys as NetworkKeys
+    from mox_core.nets import get_model_fn as get_model_fn
+    from mox_core.nets import get_model_meta as get_model_meta
+    from mox_core.nn import get_collection as get_collection
+    from mox_core.optim.spec import get_optimizer_fn as get_optimizer_fn
     from mox_core.plugins import hookimpl as hookimpl
     from mox_core.running import RunResult as RunResult
     from mox_core.running import RunState as RunState
@@ -45,13 +51,19 @@ _PUBLIC = {
     "ModeKeys": "mox_core.spec",
     "ModelSpec": "mox_core.spec",
     "MoxError": "mox_core.errors",
+    "NetworkKeys": "mox_core.nets",
     "RunHook": "mox_core.hooks",
     "RunResult": "mox_core.running",
     "RunState": "mox_core.running",
     "errors": "mox_core",
     "file": "mox_core",
+    "get_collection": "mox_core.nn",
     "get_flag": "mox_core.flags",
+    "get_model_fn": "mox_core.nets",
+    "get_model_meta": "mox_core.nets",
+    "get_optimizer_fn": "mox_core.optim.spec",
     "hookimpl": "mox_core.plugins",
+    "nn": "mox_core",
     "run": "mox_core.running",
     "set_flag": "mox_core.flags",
 }

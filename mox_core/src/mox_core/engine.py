@@ -41,6 +41,7 @@ class Capabilities:
         multi_loss: a list of losses with variable scopes and optimizers of their own.
         auto_batch: batches single samples by itself.
         summaries: collects summaries that the user's model defines.
+        neutral: runs scripts over `mox_core.nn` (`ProgramRequest.neutral`).
         graph: model_fn builds a graph once; else it is called in every step.
         export_formats: values of `export_model` that work; the first is the default.
         mixed_precision: dtypes in which it can compute over float32 variables.
@@ -55,6 +56,7 @@ class Capabilities:
     multi_loss: bool = False
     auto_batch: bool = False
     summaries: bool = False
+    neutral: bool = False
     graph: bool = False
     export_formats: tuple[str, ...] = ()
     mixed_precision: frozenset[str] = frozenset()
@@ -108,6 +110,9 @@ class ProgramRequest:
             last batch are left out in TRAIN only.
         stop_on_nan: `run_steps` ends at the first step whose loss is not finite.
         input_spec: `Program.input_spec` of the run that an EXPORT program belongs to.
+        neutral: the functions are written over `mox_core.nn`, not for this engine: input_fn
+            returns what `mox_core.nn.feed.Feed` reads, model_fn takes and returns `nn.Tensor`s
+            (`mox_core.nn.trace` calls it), and an optimizer_fn returns an `OptimizerSpec`.
     """
 
     mode: Mode
@@ -119,6 +124,7 @@ class ProgramRequest:
     auto_batch: bool = False
     stop_on_nan: bool = True
     input_spec: Any = None
+    neutral: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,8 @@ class StepResults:
             when something ended them.
         global_step: the global step after them.
         ended: None, or why fewer were done: `"data"` (the input ended), `"hook"` (a native hook
-            asked to stop), `"nan"`, `"stop"` (the core's stop function said so).
+            asked to stop), `"nan"`, `"stop"` (the core's stop function said so), `"peers"` (a
+            process that trains together with this one has ended).
         values: of the last step: per tower, name -> float. Empty unless fetched.
         samples: of the last step: the number of samples per tower, None where unknown.
         outputs: name -> array, ordered by step, then by tower.

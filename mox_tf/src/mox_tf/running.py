@@ -7,6 +7,7 @@ from typing import Any
 
 import mox_core
 from mox_core.errors import EngineError
+from mox_core.plugins import get_manager
 
 __all__ = ["run"]
 
@@ -20,4 +21,6 @@ def run(*arguments: Any, **options: Any) -> mox_core.RunResult:
             f"mox_tf.run runs engine 'tf', but engine={engine!r} was given.\n"
             "  `import mox_core as mox` leaves the choice to you."
         )
+    # An engine that is an object tells the core that the script's functions are native.
+    engine = get_manager().select("engine", "tf") if isinstance(engine, str) else engine
     return mox_core.run(*arguments, engine=engine, **options)

@@ -40,14 +40,14 @@ def main():
     arguments = parser.parse_args()
     mox.run(
         input_fn=input_fn,
-        model_fn=model_fn,
+        model_fn={"demo": model_fn},
         optimizer_fn=lambda: demo.Momentum(0.1),
         run_mode=mox.ModeKeys.TRAIN,
         log_dir=arguments.log_dir,
     )
     result = mox.run(
         input_fn=input_fn,
-        model_fn=model_fn,
+        model_fn={"demo": model_fn},
         run_mode=mox.ModeKeys.EVAL,
         log_dir=arguments.log_dir,
     )

@@ -23,6 +23,7 @@ _BUILT_IN = {
     "info": "describe this installation, for bug reports",
     "doctor": "load plugins for real and explain what fails",
     "checkpoint": "look into a checkpoint",
+    "net": "list the networks of the zoo, and show their layers",
 }
 
 _HELP = """\

@@ -13,15 +13,19 @@ from mox_core.optim.schedules import (
     polynomial_decay,
     warm_up,
 )
+from mox_core.optim.spec import OptimizerSpec, Slot, get_optimizer_fn
 
 __all__ = [
     "OPTIMIZERS",
     "OPTIMIZER_NAMES",
     "REQUIRED",
     "Ops",
+    "OptimizerSpec",
     "Schedule",
+    "Slot",
     "as_schedule",
     "constant",
+    "get_optimizer_fn",
     "linear_cosine_decay",
     "optimizer_defaults",
     "piecewise_lr",

@@ -35,10 +35,16 @@ def check_capabilities(engine: Engine, plan: RunPlan) -> None:
     """Refuses what the engine cannot do.
 
     Raises:
-        EngineError: towers, a cluster or an inter mode that it does not have.
+        EngineError: neutral functions, towers, a cluster or an inter mode that it does not have.
         SpecError: it does not batch.
     """
     able = engine.capabilities
+    if plan.neutral and not able.neutral:
+        raise EngineError(
+            f"engine {engine.name!r} does not run neutral scripts, with models over mox.nn.\n"
+            f"  Give functions of its own kind: model_fn={{{engine.name!r}: model_fn}}, or import "
+            "its package as mox."
+        )
     if plan.towers > 1 and not able.towers:
         raise EngineError(
             f"engine {engine.name!r} runs one tower, but --num_gpus is {plan.towers}.\n"

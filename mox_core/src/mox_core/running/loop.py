@@ -52,6 +52,8 @@ def run_loop(run: RunState, hooks: Sequence[RunHook]) -> None:
             run.stop("the data ended")
         elif results.ended == "hook":
             run.stop("a hook of the engine's own kind asked to stop")
+        elif results.ended == "peers":
+            run.stop("another process ended the run")
     if run.stop_reason is None:
         run.stop("interrupted")
 

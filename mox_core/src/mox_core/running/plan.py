@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mox_core.errors import SpecError
@@ -35,8 +35,8 @@ class RunPlan:
     Args:
         mode: TRAIN, EVAL or PREDICT.
         inter_mode: the mode of evaluations inside a training run, or None.
-        input_fn: the user's function.
-        model_fn: the user's function.
+        input_fn: the user's function, or (until `for_engine`) a dict of them by engine.
+        model_fn: the same.
         output_fn: the user's function, or None.
         optimizer_fns: the user's functions; empty unless mode is TRAIN.
         batch_size: samples per tower and step, or None when unknown.
@@ -58,12 +58,13 @@ class RunPlan:
         exclude_patterns: of variable names not to load from checkpoint_path.
         log_first_clone: the log line shows the first tower; else the mean over the towers.
         progress: `"auto"`, `"on"` or `"off"`.
+        neutral: the functions are written over `mox_core.nn`, for any engine.
     """
 
     mode: Mode
     inter_mode: Mode | None
-    input_fn: Callable[..., Any]
-    model_fn: Callable[..., Any]
+    input_fn: Any
+    model_fn: Any
     output_fn: Callable[..., Any] | None
     optimizer_fns: tuple[Callable[[], Any], ...]
     batch_size: int | None
@@ -85,11 +86,32 @@ class RunPlan:
     exclude_patterns: tuple[str, ...] = ()
     log_first_clone: bool = True
     progress: str = "auto"
+    neutral: bool = False
 
     @property
     def training(self) -> bool:
         """True in mode TRAIN."""
         return self.mode == ModeKeys.TRAIN
+
+    def for_engine(self, engine: str, *, native: bool) -> RunPlan:
+        """The plan with the functions that were given for this engine.
+
+        Args:
+            engine: its name.
+            native: the functions are written for this engine, also where they are no dicts.
+
+        Raises:
+            SpecError: there are functions for others only.
+        """
+        return replace(
+            self,
+            neutral=not native and not isinstance(self.model_fn, Mapping),
+            input_fn=_of_engine("input_fn", self.input_fn, engine),
+            model_fn=_of_engine("model_fn", self.model_fn, engine),
+            optimizer_fns=tuple(
+                _of_engine("optimizer_fn", one, engine) for one in self.optimizer_fns
+            ),
+        )
 
 
 def make_plan(arguments: Mapping[str, Any], get_flag: Callable[[str], Any]) -> RunPlan:
@@ -114,8 +136,8 @@ def make_plan(arguments: Mapping[str, Any], get_flag: Callable[[str], Any]) -> R
     return RunPlan(
         mode=mode,
         inter_mode=None if inter is None else ModeKeys.parse(inter, argument="inter_mode"),
-        input_fn=_check_callable("input_fn", arguments["input_fn"], ("mode",)),
-        model_fn=_check_callable("model_fn", arguments["model_fn"], ("inputs", "mode")),
+        input_fn=_check_functions("input_fn", arguments["input_fn"], ("mode",)),
+        model_fn=_check_functions("model_fn", arguments["model_fn"], ("inputs", "mode")),
         output_fn=output_fn,
         optimizer_fns=_optimizer_fns(arguments["optimizer_fn"]) if mode == ModeKeys.TRAIN else (),
         batch_size=batch_size,
@@ -138,6 +160,26 @@ def make_plan(arguments: Mapping[str, Any], get_flag: Callable[[str], Any]) -> R
         log_first_clone=get_flag("log_first_clone"),
         progress="off" if get_flag("silent") else get_flag("progress"),
     )
+
+
+def _of_engine(name: str, given: Any, engine: str) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    if engine not in given:
+        raise SpecError(
+            f"{name} is given for {', '.join(map(repr, given))}, and this run uses engine "
+            f"{engine!r}.\n  Add a function for it, or choose another engine."
+        )
+    return given[engine]
+
+
+def _check_functions(name: str, given: Any, parameters: tuple[str, ...]) -> Any:
+    """Checks a function, or the functions of a dict by engine."""
+    if not isinstance(given, Mapping):
+        return _check_callable(name, given, parameters)
+    for engine, function in given.items():
+        _check_callable(f"{name}[{engine!r}]", function, parameters)
+    return dict(given)
 
 
 def _check_callable(name: str, function: Any, parameters: tuple[str, ...]) -> Callable[..., Any]:
@@ -168,12 +210,12 @@ def _optimizer_fns(given: Any) -> tuple[Callable[[], Any], ...]:
             "  Pass a function that returns an optimizer: mox.run(optimizer_fn=...)."
         )
     for function in functions:
-        if not callable(function):
+        if not callable(function) and not isinstance(function, Mapping):
             raise SpecError(
                 f"optimizer_fn is a {type(function).__name__}; it has to be a function without "
                 "arguments that returns an optimizer (or a list of such, one per loss)."
             )
-        _check_callable("optimizer_fn", function, ())
+        _check_functions("optimizer_fn", function, ())
     return tuple(functions)
 
 

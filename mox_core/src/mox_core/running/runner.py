@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mox_core.checkpoint import CheckpointStore
@@ -36,10 +36,10 @@ __all__ = ["run"]
 
 
 def run(
-    input_fn: Callable[..., Any] | None = None,
+    input_fn: Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None,
     output_fn: Callable[..., Any] | None = None,
-    model_fn: Callable[..., Any] | None = None,
-    optimizer_fn: Callable[[], Any] | Sequence[Callable[[], Any]] | None = None,
+    model_fn: Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None,
+    optimizer_fn: Any = None,
     run_mode: str = "invalid",
     inter_mode: str | None = None,
     batch_size: int | None = None,
@@ -64,13 +64,19 @@ def run(
     from `checkpoint_path`, else (TRAIN only) are initialized. The end of the data ends the run.
     Ctrl-C and SIGTERM finish the step, save, and exit with code 130 or 143.
 
+    The functions are neutral (NumPy arrays in, a model built with `mox.nn`, an optimizer of
+    `mox.get_optimizer_fn`) and run on every engine; `docs/nn.md` describes them. They are native,
+    in one engine's own tensors, when `model_fn` is a dict of functions by the engine's name, or
+    when `engine` is an object, as it is in the `run` of an engine's package such as mox_tf.
+
     Args:
-        input_fn: `input_fn(mode)` returns the inputs of the model, in the engine's own kind.
+        input_fn: `input_fn(mode)` returns the inputs of the model; or a dict as for `model_fn`.
         output_fn: `output_fn(outputs)` gets a list of dicts, name -> array (`output_info`), ordered
             by step, then by tower.
         model_fn: `model_fn(inputs, mode)` returns a `ModelSpec`; called once per tower. `inputs` is
             a list, or the dict that input_fn returned.
-        optimizer_fn: TRAIN only: returns an optimizer; or a list of such functions, one per loss.
+        optimizer_fn: TRAIN only: returns an optimizer; or a list of such functions, one per loss;
+            or a dict as for `model_fn`.
         run_mode: one of `ModeKeys.TRAIN`, `EVAL`, `PREDICT`.
         inter_mode: mode of the evaluations in the middle of training, for the hooks that make them.
         batch_size: samples per step and tower; None: the inputs are batches already.
@@ -88,7 +94,8 @@ def run(
         export_model: one of `ExportKeys`, another format of the engine, or True for its first.
         fetch_strategy_fn: accepted and ignored; the original does not document it.
         save_model_steps: TRAIN only: steps between checkpoints.
-        engine: the engine's name, or an `Engine`; None: see `--engine`.
+        engine: the engine's name; None: see `--engine`. Or an `Engine`: then the functions are
+            native, written for that engine.
         hooks: run hooks besides those of the ModelSpec.
 
     Returns:
@@ -108,6 +115,8 @@ def run(
         chosen = select_engine(engine, get_flag)
         level = "WARNING" if get_flag("silent") else get_flag("running_log_level")
         logger = run_logger(chosen.log_name, level)
+        # An engine package hands its engine as an object: its scripts are written for that engine.
+        plan = plan.for_engine(chosen.name, native=isinstance(engine, Engine))
         manager.notify("mox_configure", config=plan)
         if fetch_strategy_fn is not None:
             logger.warning("fetch_strategy_fn is ignored: mox fetches only what is looked at.")
@@ -143,6 +152,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         batch_size=plan.batch_size,
         auto_batch=plan.auto_batch,
         stop_on_nan=plan.stop_on_nan and plan.training,
+        neutral=plan.neutral,
     )
     program = engine.build(request)
     try:
@@ -155,7 +165,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         _set_end(run)
         _run_with_hooks(run, hooks)
         export_dir = None
-        if export_format and guard.received is None:
+        if export_format and guard.received is None and cluster.is_chief:
             export_dir = export_model(engine, run, request, export_format)
             get_manager().notify("mox_export_saved", run=run, path=export_dir)
     finally:
@@ -223,7 +233,8 @@ def _hooks(run: RunState, store: CheckpointStore | None) -> list[RunHook]:
     """
     plan = run.plan
     log = LogHook(plan.log_every_n_steps)
-    hooks: list[RunHook] = [log] if plan.log_every_n_steps else []
+    speaks = plan.log_every_n_steps and run.cluster.is_chief
+    hooks: list[RunHook] = [log] if speaks else []
     if plan.mode == ModeKeys.EVAL:
         hooks.append(EvalMeansHook())
     if plan.output_fn is not None:

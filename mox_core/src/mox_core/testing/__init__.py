@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mox_core.testing.engine_problem import EngineProblem, SoftmaxModel, Source
     from mox_core.testing.engine_suite import EngineSuite
+    from mox_core.testing.nn_suite import NNSuite
     from mox_core.testing.storage_suite import StorageSuite
     from mox_core.testing.toy_engine import ToyEngine
     from mox_core.testing.toy_export import load_exported
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EngineProblem",
     "EngineSuite",
+    "NNSuite",
     "SoftmaxModel",
     "Source",
     "StorageSuite",
@@ -28,6 +30,7 @@ __all__ = [
 _MODULES = {
     "EngineProblem": "engine_problem",
     "EngineSuite": "engine_suite",
+    "NNSuite": "nn_suite",
     "SoftmaxModel": "engine_problem",
     "Source": "engine_problem",
     "StorageSuite": "storage_suite",

@@ -1,7 +1,8 @@
 """A complete engine in NumPy: the reference for authors, and what core's own tests run on.
 
 It is eager: model_fn is called in every step, once per tower, with tensors that hold values. What
-a model is made of stands in `toy_nn`, how input_fn is read in `toy_inputs`.
+a model is made of stands in `toy_nn`, how input_fn is read in `mox_core.nn.feed`, and how neutral
+scripts run in `toy_neutral`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mox_core import nn
 from mox_core.engine import (
     Capabilities,
     Cluster,
@@ -27,10 +29,12 @@ from mox_core.engine import (
 )
 from mox_core.errors import CheckpointError, EngineError, SpecError
 from mox_core.hooks.base import RunHook
+from mox_core.nn.feed import Batch, Feed
+from mox_core.optim import OptimizerSpec
 from mox_core.spec import ExportSpec, Mode, ModeKeys, ModelSpec, not_scalar_error
 from mox_core.testing.toy_checkpoint import read_arrays, write_arrays
 from mox_core.testing.toy_export import export_toy_npz
-from mox_core.testing.toy_inputs import Batch, Feed
+from mox_core.testing.toy_neutral import NeutralModel, NeutralOptimizer
 from mox_core.testing.toy_nn import (
     Array,
     Optimizer,
@@ -55,6 +59,7 @@ class ToyEngine(Engine):
         inter_mode=True,
         multi_loss=True,
         auto_batch=True,
+        neutral=True,
         export_formats=("toy_npz",),
     )
 
@@ -89,10 +94,12 @@ class ModelCall:
     Args:
         inputs: position or name -> the tensor that model_fn got.
         spec: what it returned.
+        updates: what else than the optimizers changes variables (moving averages).
     """
 
     inputs: dict[Any, Tensor]
     spec: ModelSpec
+    updates: dict[Variable, Array] = field(default_factory=dict)
 
     @property
     def samples(self) -> int | None:
@@ -121,10 +128,12 @@ class Update:
     Args:
         optimizer: the user's.
         slots: variable -> slot name -> the optimizer's state.
+        scalars: the state of the optimizer as a whole.
     """
 
     optimizer: Optimizer
-    slots: dict[Variable, dict[str, Array]] = field(default_factory=dict)
+    slots: dict[Variable, dict[str, Array]]
+    scalars: dict[str, Array]
 
 
 class ToyProgram(Program):
@@ -139,6 +148,7 @@ class ToyProgram(Program):
         self.request = request
         self._towers = 1 if request.mode == ModeKeys.EXPORT else towers
         self._store = VariableStore()
+        self._neutral = NeutralModel(request.model_fn, self._store) if request.neutral else None
         self._global_step = 0
         self._updates: list[Update] = []
         self._feed = None if request.mode == ModeKeys.EXPORT else self._make_feed(request.mode)
@@ -156,6 +166,7 @@ class ToyProgram(Program):
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
             self._inter_first = self._call_model(request.inter_mode, self._inter_feed.first)
+            self._inter_tensors = self._neutral.tensors if self._neutral else {}
             self.inter_hooks = _checked_hooks(self._inter_first.spec)
         self._store.frozen = True
 
@@ -186,7 +197,7 @@ class ToyProgram(Program):
             if not batches:
                 results.ended = "data"
                 break
-            calls = [self._call_model(self.request.mode, batch) for batch in batches]
+            calls = [self._call_model(self.request.mode, b, i) for i, b in enumerate(batches)]
             results.steps += 1
             if fetch.outputs:
                 results.outputs += [call.outputs() for call in calls]
@@ -207,6 +218,7 @@ class ToyProgram(Program):
     ) -> list[tuple[dict[str, float], int | None]]:
         """Computes `values` again for each batch of the inter mode."""
         mode = self.request.inter_mode
+        values = {name: self._toy_tensor(value) for name, value in values.items()}
         for name, value in values.items():
             if _array(value).shape:
                 raise not_scalar_error(
@@ -228,6 +240,10 @@ class ToyProgram(Program):
             rows.append((dict(zip(values, numbers, strict=True)), samples))
         return rows
 
+    def _toy_tensor(self, value: Any) -> Any:
+        """The toy engine's tensor of the inter mode for a neutral one; others as they are."""
+        return self._inter_tensors[value] if isinstance(value, nn.Tensor) else value
+
     def _make_feed(self, mode: Mode) -> Feed:
         request = self.request
         assert request.input_fn is not None
@@ -244,8 +260,10 @@ class ToyProgram(Program):
         batches = self._feed.take(self._towers)
         return [] if self._updates and len(batches) < self._towers else batches
 
-    def _call_model(self, mode: Mode, batch: Batch) -> ModelCall:
+    def _call_model(self, mode: Mode, batch: Batch, tower: int = 0) -> ModelCall:
         inputs = {key: Tensor(array) for key, array in batch.items()}
+        if self._neutral is not None:
+            return ModelCall(inputs, *self._neutral.call(inputs, mode, tower))
         named = any(isinstance(key, str) for key in inputs)
         with self._store.active():
             returned = self.request.model_fn(dict(inputs) if named else list(inputs.values()), mode)
@@ -270,8 +288,11 @@ class ToyProgram(Program):
                 unused = np.zeros_like(variable.value)
                 gradient = np.mean([tower.get(variable, unused) for tower in towers], axis=0)
                 variable.value = update.optimizer.update(
-                    variable.value, gradient, slots, self._global_step
+                    variable.value, gradient, {**slots, **update.scalars}, self._global_step
                 )
+            update.optimizer.finish(update.scalars)
+        for variable, value in calls[0].updates.items():
+            variable.value = value
         self._global_step += 1
 
     # ---- Variables and checkpoints -----------------------------------------------------------
@@ -281,6 +302,7 @@ class ToyProgram(Program):
         state = {}
         for index, update in enumerate(self._updates):
             suffix = f"_{index}" if index else ""
+            state.update({f"{name}{suffix}": array for name, array in update.scalars.items()})
             for variable, slots in update.slots.items():
                 for slot, array in slots.items():
                     state[f"{variable.name}/{slot}{suffix}"] = array
@@ -414,10 +436,12 @@ def _make_updates(request: ProgramRequest, spec: ModelSpec) -> list[Update]:
     updates = []
     for index, (loss, function) in enumerate(zip(losses, functions, strict=True)):
         optimizer = function()
+        if isinstance(optimizer, OptimizerSpec):
+            optimizer = NeutralOptimizer(optimizer)
         if not isinstance(optimizer, Optimizer):
             raise SpecError(
                 f"optimizer_fn returned a {type(optimizer).__name__}; engine 'toy' takes an "
-                "optimizer of mox_core.testing.toy_nn, such as Momentum(0.1)."
+                "optimizer of mox.get_optimizer_fn or of mox_core.testing.toy_nn."
             )
         scopes = spec.scopes_of(index)
         reached = gradients(loss) if isinstance(loss, Tensor) else {}
@@ -429,10 +453,13 @@ def _make_updates(request: ProgramRequest, spec: ModelSpec) -> list[Update]:
                 "  Check ModelSpec.loss and ModelSpec.var_scopes."
             )
         slots = {
-            variable: {slot: np.zeros_like(variable.value) for slot in optimizer.slot_names}
+            variable: {
+                slot: np.full_like(variable.value, first) for slot, first in optimizer.slots.items()
+            }
             for variable in trained
         }
-        updates.append(Update(optimizer, slots))
+        scalars = {name: np.asarray(first) for name, first in optimizer.scalars.items()}
+        updates.append(Update(optimizer, slots, scalars))
     return updates
 
 

@@ -43,8 +43,10 @@ def export_toy_npz(spec: ExportSpec, model_inputs: dict[Any, Tensor], directory:
         if tensor in given:
             nodes.append({"input": given[tensor]})
         elif tensor.operation:
-            parents = [numbers[parent] for parent in tensor.parents]
-            nodes.append({"operation": tensor.operation, "of": parents})
+            parents = [None if parent is None else numbers[parent] for parent in tensor.parents]
+            nodes.append(
+                {"operation": tensor.operation, "of": parents, "attrs": dict(tensor.attrs)}
+            )
         else:
             arrays[str(number)] = tensor.value
             name = tensor.name if isinstance(tensor, Variable) else None
@@ -73,7 +75,15 @@ def load_exported(directory: str) -> Callable[..., dict[str, Array]]:
                 values.append(arrays[node["array"]])
             else:
                 forward = OPERATIONS[node["operation"]].forward
-                values.append(np.asarray(forward(*(values[index] for index in node["of"]))))
+                arguments = [None if index is None else values[index] for index in node["of"]]
+                values.append(np.asarray(forward(*arguments, **_tuples(node["attrs"]))))
         return {name: values[number] for name, number in model["outputs"].items()}
 
     return run
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where the operations take tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

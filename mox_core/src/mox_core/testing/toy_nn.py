@@ -20,25 +20,25 @@ import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mox_core.errors import SpecError
+from mox_core.testing.nn_reference import RULES, Array, Rule
 
 __all__ = [
     "OPERATIONS",
     "Array",
     "Momentum",
-    "Operation",
     "Optimizer",
     "Sgd",
     "Tensor",
     "Variable",
     "VariableStore",
     "accuracy",
+    "apply",
     "gradients",
     "in_order",
     "mean",
@@ -52,8 +52,6 @@ __all__ = [
     "variable",
 ]
 
-Array = npt.NDArray[Any]
-
 
 class Tensor:
     """An array and how it was made.
@@ -61,13 +59,21 @@ class Tensor:
     Args:
         value: the array.
         operation: key in `OPERATIONS`; empty for inputs, variables and constants.
-        parents: what the operation was applied to.
+        parents: what the operation was applied to; None for an optional input left out.
+        attrs: keyword arguments of the operation.
     """
 
-    def __init__(self, value: Any, operation: str = "", parents: tuple[Tensor, ...] = ()) -> None:
+    def __init__(
+        self,
+        value: Any,
+        operation: str = "",
+        parents: tuple[Tensor | None, ...] = (),
+        attrs: Mapping[str, Any] | None = None,
+    ) -> None:
         self.value: Array = np.asarray(value)
         self.operation = operation
         self.parents = parents
+        self.attrs = attrs or {}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,16 +81,16 @@ class Tensor:
         return self.value.shape
 
     def __add__(self, other: Any) -> Tensor:
-        return _apply("add", self, other)
+        return apply("add", self, other)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _apply("subtract", self, other)
+        return apply("subtract", self, other)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _apply("multiply", self, other)
+        return apply("multiply", self, other)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _apply("matmul", self, other)
+        return apply("matmul", self, other)
 
 
 class Variable(Tensor):
@@ -97,20 +103,6 @@ class Variable(Tensor):
 
 
 # ---- Operations ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One row of the table of operations.
-
-    Args:
-        forward: input arrays -> output array.
-        backward: (gradient of the output, output, *inputs) -> one gradient per input, None for
-            an input that has none. None: gradients end here.
-    """
-
-    forward: Callable[..., Any]
-    backward: Callable[..., tuple[Array | None, ...]] | None = None
 
 
 def _softmax(x: Array) -> Array:
@@ -132,46 +124,57 @@ def _cross_entropy_gradient(
     return gradient * difference / len(labels), None
 
 
-OPERATIONS: Mapping[str, Operation] = {
-    "add": Operation(np.add, lambda g, y, a, b: (g, g)),
-    "subtract": Operation(np.subtract, lambda g, y, a, b: (g, -g)),
-    "multiply": Operation(np.multiply, lambda g, y, a, b: (g * b, g * a)),
-    "matmul": Operation(np.matmul, lambda g, y, a, b: (g @ b.T, a.T @ g)),
-    "square": Operation(np.square, lambda g, y, x: (2 * g * x,)),
-    "relu": Operation(lambda x: np.maximum(x, 0), lambda g, y, x: (g * (x > 0),)),
-    "mean": Operation(np.mean, lambda g, y, x: (np.full(x.shape, g / x.size),)),
-    "softmax": Operation(
-        _softmax, lambda g, y, x: (y * (g - (g * y).sum(axis=-1, keepdims=True)),)
-    ),
-    "softmax_cross_entropy": Operation(_cross_entropy, _cross_entropy_gradient),
-    "accuracy": Operation(lambda x, labels: (x.argmax(axis=-1) == labels).mean()),
+OPERATIONS: Mapping[str, Rule] = {
+    "add": Rule(np.add, lambda g, y, a, b: (g, g)),
+    "subtract": Rule(np.subtract, lambda g, y, a, b: (g, -g)),
+    "multiply": Rule(np.multiply, lambda g, y, a, b: (g * b, g * a)),
+    "matmul": Rule(np.matmul, lambda g, y, a, b: (g @ b.T, a.T @ g)),
+    "square": Rule(np.square, lambda g, y, x: (2 * g * x,)),
+    "relu": Rule(lambda x: np.maximum(x, 0), lambda g, y, x: (g * (x > 0),)),
+    "mean": Rule(np.mean, lambda g, y, x: (np.full(x.shape, g / x.size),)),
+    "softmax": Rule(_softmax, lambda g, y, x: (y * (g - (g * y).sum(axis=-1, keepdims=True)),)),
+    "softmax_cross_entropy": Rule(_cross_entropy, _cross_entropy_gradient),
+    "accuracy": Rule(lambda x, labels: (x.argmax(axis=-1) == labels).mean()),
+    # What neutral models consist of.
+    **{f"nn.{name}": rule for name, rule in RULES.items()},
 }
 
 
-def _apply(operation: str, *inputs: Any) -> Tensor:
-    parents = tuple(x if isinstance(x, Tensor) else Tensor(x) for x in inputs)
-    value = OPERATIONS[operation].forward(*(parent.value for parent in parents))
-    return Tensor(value, operation, parents)
+def apply(operation: str, *inputs: Any, attrs: Mapping[str, Any] | None = None) -> Tensor:
+    """Computes an operation.
+
+    Args:
+        operation: key in `OPERATIONS`.
+        inputs: tensors, arrays, or None for an optional input that is left out.
+        attrs: its keyword arguments.
+    """
+    parents = tuple(x if x is None or isinstance(x, Tensor) else Tensor(x) for x in inputs)
+    value = OPERATIONS[operation].forward(*map(_value, parents), **(attrs or {}))
+    return Tensor(value, operation, parents, attrs)
+
+
+def _value(tensor: Tensor | None) -> Array | None:
+    return None if tensor is None else tensor.value
 
 
 def square(x: Any) -> Tensor:
     """Squares every element."""
-    return _apply("square", x)
+    return apply("square", x)
 
 
 def relu(x: Any) -> Tensor:
     """Replaces negative elements by 0."""
-    return _apply("relu", x)
+    return apply("relu", x)
 
 
 def mean(x: Any) -> Tensor:
     """The mean of all elements, a scalar."""
-    return _apply("mean", x)
+    return apply("mean", x)
 
 
 def softmax(x: Any) -> Tensor:
     """Probabilities over the last axis."""
-    return _apply("softmax", x)
+    return apply("softmax", x)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
@@ -181,28 +184,27 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
         logits: [batch, classes].
         labels: [batch], integers.
     """
-    return _apply("softmax_cross_entropy", logits, labels)
+    return apply("softmax_cross_entropy", logits, labels)
 
 
 def accuracy(logits: Any, labels: Any) -> Tensor:
     """The share of rows whose largest logit stands at the label, a scalar; it has no gradient."""
-    return _apply("accuracy", logits, labels)
+    return apply("accuracy", logits, labels)
 
 
 def in_order(tensors: Iterable[Tensor], stop_at: Iterable[Tensor] = ()) -> list[Tensor]:
     """Lists `tensors` and all that they are made of, parents first, not going beyond `stop_at`."""
     seen = set(stop_at)
     order = []
-
-    def visit(tensor: Tensor) -> None:
-        if tensor not in seen:
-            seen.add(tensor)
-            for parent in tensor.parents:
-                visit(parent)
+    stack = [(tensor, False) for tensor in reversed(list(tensors))]
+    while stack:
+        tensor, parents_done = stack.pop()
+        if parents_done:
             order.append(tensor)
-
-    for tensor in tensors:
-        visit(tensor)
+        elif tensor not in seen:
+            seen.add(tensor)
+            stack.append((tensor, True))
+            stack += [(one, False) for one in reversed(tensor.parents) if one is not None]
     return order
 
 
@@ -219,9 +221,9 @@ def gradients(loss: Tensor) -> dict[Variable, Array]:
         backward = OPERATIONS[tensor.operation].backward if tensor.operation else None
         if backward is None:
             continue
-        parts = backward(gradient, tensor.value, *(parent.value for parent in tensor.parents))
+        parts = backward(gradient, tensor.value, *map(_value, tensor.parents), **tensor.attrs)
         for parent, part in zip(tensor.parents, parts, strict=True):
-            if part is not None:
+            if parent is not None and part is not None:
                 flowing[parent] = flowing.get(parent, 0) + _sum_to_shape(part, parent.shape)
     return found
 
@@ -238,9 +240,9 @@ def replay(tensors: Iterable[Tensor], given: Mapping[Tensor, Array]) -> list[Arr
     wanted = list(tensors)
     values = dict(given)
     for tensor in in_order(wanted, stop_at=given):
-        arguments = [values[parent] for parent in tensor.parents]
+        arguments = [None if parent is None else values[parent] for parent in tensor.parents]
         values[tensor] = (
-            np.asarray(OPERATIONS[tensor.operation].forward(*arguments))
+            np.asarray(OPERATIONS[tensor.operation].forward(*arguments, **tensor.attrs))
             if tensor.operation
             else tensor.value
         )
@@ -271,7 +273,13 @@ class VariableStore:
             _active_store.reset(token)
 
     def get(
-        self, name: str, shape: tuple[int, ...], init: Callable[..., Array], *, trainable: bool
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        init: Callable[..., Array],
+        *,
+        trainable: bool,
+        dtype: str = "float32",
     ) -> Variable:
         """Returns the variable `name`, made by `init` when it is new.
 
@@ -285,7 +293,7 @@ class VariableStore:
                     f"model_fn made a new variable {name!r} in a later step.\n"
                     "  Make the same variables in every call, so that all of them are saved."
                 )
-            value = np.asarray(init(shape), dtype=np.float32)
+            value = np.asarray(init(shape), dtype=dtype)
             found = self.variables[name] = Variable(name, value, trainable=trainable)
         if found.shape != shape:
             raise SpecError(
@@ -342,9 +350,14 @@ class Optimizer(abc.ABC):
 
     Args:
         learning_rate: a number, or a function of the global step.
+
+    Attributes:
+        slots: name of a slot -> its first value, everywhere.
+        scalars: the same for state of the optimizer as a whole.
     """
 
-    slot_names: tuple[str, ...] = ()
+    slots: Mapping[str, float] = MappingProxyType({})
+    scalars: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, learning_rate: float | Callable[[int], float]) -> None:
         self._learning_rate = learning_rate
@@ -355,7 +368,17 @@ class Optimizer(abc.ABC):
 
     @abc.abstractmethod
     def update(self, value: Array, gradient: Array, slots: Mapping[str, Array], step: int) -> Array:
-        """Returns the variable's next value and changes the slots in place."""
+        """Returns the variable's next value and changes the slots in place.
+
+        Args:
+            value: of the variable.
+            gradient: of the same shape.
+            slots: those of the variable, and the optimizer's scalars.
+            step: the global step.
+        """
+
+    def finish(self, scalars: Mapping[str, Array]) -> None:
+        """Changes the scalars in place when all variables are updated."""
 
 
 class Sgd(Optimizer):
@@ -369,7 +392,7 @@ class Sgd(Optimizer):
 class Momentum(Optimizer):
     """velocity = momentum * velocity + gradient; value -= rate * velocity."""
 
-    slot_names = ("momentum",)
+    slots = MappingProxyType({"momentum": 0.0})
 
     def __init__(
         self, learning_rate: float | Callable[[int], float], momentum: float = 0.9

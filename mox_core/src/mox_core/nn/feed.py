@@ -1,4 +1,4 @@
-"""How the toy engine reads what input_fn returns."""
+"""What a neutral input_fn returns, and how it is read: batches of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mox_core.errors import SpecError
-from mox_core.testing.toy_nn import Array
+from mox_core.nn.tracing import InputSpec
 
-__all__ = ["Batch", "Feed"]
+__all__ = ["Array", "Batch", "Feed"]
 
+Array = npt.NDArray[Any]
 Batch = dict[Any, Array]
 """Position or name -> array."""
 
@@ -19,8 +21,9 @@ Batch = dict[Any, Array]
 class Feed:
     """The batches of one input_fn.
 
-    input_fn returns an iterable (a list, a generator) or a function that returns one. An item is
-    a tuple, a list or a dict of arrays, or one array: a batch, or a sample to be batched.
+    input_fn returns an iterable (a list, a generator, a data set) or a function that returns one.
+    An item is a tuple, a list or a dict of arrays, or one array: a batch, or a sample to be
+    batched. Arrays keep their dtype; Python numbers become float32 and int64.
 
     Args:
         input_fn: the user's function.
@@ -28,8 +31,11 @@ class Feed:
         batch_size: makes batches of single samples; None when items are batches.
         keep_rest: whether fewer samples than batch_size at the end make a batch.
 
+    Attributes:
+        first: the first batch, which `take` gives, too.
+
     Raises:
-        SpecError: input_fn returned nothing to read from.
+        SpecError: input_fn returned nothing to read from, or something that is no array.
     """
 
     def __init__(
@@ -60,6 +66,13 @@ class Feed:
             )
         self.first: Batch = first
         self._ahead: list[Batch] = [first]
+
+    def specs(self) -> dict[Any, InputSpec]:
+        """What the batches look like: the first dimension is that of the batch, of any size."""
+        return {
+            key: InputSpec((None, *array.shape[1:]) if array.shape else (), str(array.dtype))
+            for key, array in self.first.items()
+        }
 
     def take(self, count: int) -> list[Batch]:
         """Returns the next `count` batches, fewer at the end of the data."""
@@ -102,6 +115,8 @@ class Feed:
                 f"{type(value).__name__} that is no array.\n"
                 "  Give numbers, or arrays whose rows have one length."
             )
+        if array.dtype == np.float64 and isinstance(value, (float, list, tuple)):
+            array = array.astype(np.float32)
         return array
 
     def _batched(self, samples: Iterator[Batch]) -> Iterator[Batch]:

@@ -1,0 +1,354 @@
+"""TorchProgram: the user's functions, called in every step."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from mox_core.engine import (
+    Fetch,
+    Program,
+    ProgramRequest,
+    RestoreReport,
+    StepResults,
+    VariableInfo,
+)
+from mox_core.errors import EngineError
+from mox_core.spec import Mode, ModeKeys
+from mox_torch.checkpoint_files import read_tensors, write_tensors
+from mox_torch.distributed import DATA_ENDED, GO_ON, LEFT, Group
+from mox_torch.export import FORMATS, example_inputs, export_program
+from mox_torch.inputs import Batch, Feed, samples_of
+from mox_torch.lr_schedulers import load_scheduler, scheduler_state
+from mox_torch.model import (
+    Caller,
+    ModelCall,
+    NativeModel,
+    check_spec,
+    checked_export_spec,
+    checked_hooks,
+    floats,
+)
+from mox_torch.neutral import NeutralModel
+from mox_torch.settings import Settings
+from mox_torch.store import VariableStore
+from mox_torch.updates import Trainer
+from mox_torch.variables import Variables
+
+__all__ = ["TorchProgram"]
+
+
+class TorchProgram(Program):
+    """The user's functions and their variables.
+
+    Args:
+        request: what to build.
+        settings: how to compute.
+        group: the processes that train together; None for this one alone.
+    """
+
+    def __init__(
+        self, request: ProgramRequest, settings: Settings, group: Group | None = None
+    ) -> None:
+        self._group = group if request.mode == ModeKeys.TRAIN else None
+        self.request = request
+        self._settings = settings
+        self._store = VariableStore(
+            settings.device, adopt=self._adopt, trainable=settings.trainable
+        )
+        model = (
+            NeutralModel(request.model_fn, self._store, settings.device, compiled=settings.compile)
+            if request.neutral
+            else NativeModel(request.model_fn)
+        )
+        self._call = Caller(model, self._store, settings)
+        self._trainer: Trainer | None = None
+        self._feed: Feed | None = None
+        self._inter_feed: Feed | None = None
+        mode = request.mode
+        if mode == ModeKeys.EXPORT:
+            first = example_inputs(request.input_spec, settings.device)
+        else:
+            self._feed = self._make_feed(mode)
+            first = self._feed.first
+        self._build(first)
+        if request.inter_mode is not None:
+            self._inter_feed = self._make_feed(request.inter_mode)
+            with self._evaluating():
+                inter_call = self._call(self._inter_feed.first, request.inter_mode)
+            self.inter_hooks = checked_hooks(inter_call.spec)
+        self._store.freeze()
+        self._synchronized = False
+        self._variables = Variables(
+            self._store, [one.state for one in self._trainer.updates] if self._trainer else []
+        )
+
+    def _build(self, first: Batch) -> None:
+        """Calls model_fn once, which makes the variables and shows the hooks."""
+        mode = self.request.mode
+        saved: list[torch.Tensor] = []
+
+        def keep(tensor: torch.Tensor) -> int:
+            saved.append(tensor)
+            return len(saved) - 1
+
+        # What autograd saves would stay in memory as long as the hooks hold their tensors.
+        with torch.autograd.graph.saved_tensors_hooks(keep, saved.__getitem__), self._gradients():
+            call = self._call(first, mode)
+        check_spec(call.spec, mode)
+        self.hooks = checked_hooks(call.spec)
+        self.export_spec = checked_export_spec(call.spec)
+        self._loss_names = call.spec.loss_names()
+        self.input_spec = _spec_of(first)
+        if mode == ModeKeys.TRAIN:
+            self._trainer = Trainer(
+                self._store,
+                call.spec,
+                self.request.optimizer_fns,
+                self._settings,
+                average=self._group.average if self._group else None,
+            )
+        elif mode == ModeKeys.EXPORT:
+            self._first = call
+        saved.clear()
+
+    def _adopt(self, module: torch.nn.Module) -> torch.nn.Module:
+        module = self._settings.adopt(module)
+        return module if self.request.mode == ModeKeys.TRAIN else module.eval()
+
+    def _make_feed(self, mode: Mode) -> Feed:
+        request = self.request
+        assert request.input_fn is not None
+        return Feed(
+            request.input_fn,
+            mode,
+            device=self._settings.device,
+            batch_size=request.batch_size if request.auto_batch else None,
+            keep_rest=mode != ModeKeys.TRAIN,
+            channels_last=self._settings.channels_last,
+        )
+
+    def _gradients(self) -> AbstractContextManager[Any]:
+        return torch.set_grad_enabled(self.request.mode == ModeKeys.TRAIN)
+
+    @property
+    def towers(self) -> int:
+        """How many calls of model_fn make a step, not counting accumulated ones."""
+        return 1 if self.request.mode == ModeKeys.EXPORT else self._settings.towers
+
+    @property
+    def global_step(self) -> int:
+        """How many updates were done."""
+        return self._variables.global_step
+
+    def start(self) -> None:
+        """Nothing to do: the first call of model_fn has made the variables."""
+
+    # ---- Steps -------------------------------------------------------------------------------
+
+    def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
+        """Runs at most `n` steps."""
+        results = StepResults(steps=0, global_step=self.global_step)
+        if self._group and not self._synchronized:
+            self._group.synchronize(self._store.tensors(), self.global_step)
+            self._synchronized = True
+        calls: list[ModelCall] = []
+        with self._gradients():
+            while results.steps < n:
+                if results.steps and stop():
+                    results.ended = "stop"
+                    break
+                batches = self._next_batches()
+                results.ended = self._agree(bool(batches))
+                if results.ended:
+                    break
+                looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
+                calls = self._step(batches, looked_at=looked_at)
+                results.steps += 1
+                if fetch.outputs:
+                    results.outputs += [call.outputs() for call in calls]
+                if self._trainer and not self._finish(results, calls):
+                    break
+        results.global_step = self.global_step
+        if fetch.values and calls and looked_at:
+            results.values = [self._values(tower) for tower in self._per_tower(calls)]
+            results.samples = [_samples(tower) for tower in self._per_tower(calls)]
+        return results
+
+    def _agree(self, has_data: bool) -> str | None:
+        """Why there is no next step, which all processes have to do together."""
+        word = GO_ON if has_data else DATA_ENDED
+        if self._group:
+            word = self._group.agree(word)
+        return {GO_ON: None, DATA_ENDED: "data", LEFT: "peers"}[word]
+
+    def _next_batches(self) -> list[Batch]:
+        """All batches of a step; at the end of the data fewer, but not for an update."""
+        assert self._feed is not None, "a program of mode EXPORT runs no steps"
+        if self._trainer is None:
+            return self._feed.take(self._settings.towers)
+        count = self._settings.towers * self._settings.accumulate
+        batches = self._feed.take(count)
+        return batches if len(batches) == count else []
+
+    def _step(self, batches: list[Batch], *, looked_at: bool) -> list[ModelCall]:
+        mode, trainer = self.request.mode, self._trainer
+        if trainer is None:
+            return [self._call(batch, mode) for batch in batches]
+        calls = []
+        for number, batch in enumerate(batches):
+            first_tower = number < self._settings.accumulate
+            call = self._call(batch, mode, losses_only=not looked_at, update=first_tower)
+            trainer.backward(call.spec, 1.0 / len(batches))
+            calls.append(call)
+        return calls
+
+    def _finish(self, results: StepResults, calls: list[ModelCall]) -> bool:
+        """Updates the variables; False when a loss is not finite, before the update."""
+        assert self._trainer is not None
+        if self.request.stop_on_nan:
+            results.nonfinite = self._nonfinite(calls)
+            if results.nonfinite:
+                results.ended = "nan"
+                self._trainer.clear()
+                return False
+        self._trainer.apply(self._variables.global_step)
+        self._variables.global_step += 1
+        return True
+
+    def _nonfinite(self, calls: list[ModelCall]) -> tuple[str, ...]:
+        bad: dict[str, None] = {}
+        for call in calls:
+            for name, loss in zip(self._loss_names, call.spec.losses, strict=True):
+                if not math.isfinite(loss.item()):
+                    bad[name] = None
+        return tuple(bad)
+
+    def _per_tower(self, calls: list[ModelCall]) -> list[list[ModelCall]]:
+        count = self._settings.accumulate if self._trainer else 1
+        return [calls[i : i + count] for i in range(0, len(calls), count)]
+
+    def _values(self, calls: list[ModelCall]) -> dict[str, float]:
+        """`log_info`, the mean over accumulated batches."""
+        rows = [floats(c.spec.log_info or {}, "log_info", self.request.mode) for c in calls]
+        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+    # ---- Evaluation during training ----------------------------------------------------------
+
+    def _evaluating(self) -> _Evaluating:
+        return _Evaluating(self._store.root)
+
+    def evaluate(
+        self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
+    ) -> list[tuple[dict[str, float], int | None]]:
+        """Calls model_fn in the inter mode for each batch, and looks up `values` in its result."""
+        mode = self.request.inter_mode
+        assert self._inter_feed is not None and mode is not None
+        rows: list[tuple[dict[str, float], int | None]] = []
+        with self._evaluating():
+            compute = self._call.evaluator(self._inter_feed.first, mode, values)
+            while len(rows) < steps and not (rows and stop()):
+                batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
+                if not batches:
+                    break
+                found = floats(compute(batches[0]), "hooks: monitor_info", mode)
+                rows.append((found, samples_of(batches[0])))
+        return rows
+
+    # ---- Variables and checkpoints -----------------------------------------------------------
+
+    def variables(self) -> dict[str, Any]:
+        """Copies of all that `save` writes."""
+        return self._variables.arrays()
+
+    def assign(self, values: Mapping[str, Any]) -> None:
+        """Sets variables, or changes nothing when a name or a shape does not fit."""
+        self._variables.assign(values)
+
+    def variable_infos(self) -> list[VariableInfo]:
+        """Describes all that `save` writes."""
+        return self._variables.infos()
+
+    def nonfinite_variables(self) -> list[str]:
+        """Names of variables that hold NaN or infinity."""
+        return self._variables.nonfinite()
+
+    def save(self, prefix: str) -> None:
+        """Writes `<prefix>.safetensors`."""
+        trainer = self._trainer
+        extra: dict[str, Any] = {}
+        if trainer:
+            extra["schedulers"] = [scheduler_state(one.scheduler) for one in trainer.updates]
+            extra["scaler"] = trainer.scaler.state_dict() if trainer.scaler else None
+        write_tensors(prefix, self._variables.tensors(), extra)
+
+    def restore(
+        self, prefix: str, include: Callable[[str], bool], *, state: bool = True
+    ) -> RestoreReport:
+        """Reads `<prefix>.safetensors`; all of it is checked before anything is changed."""
+        saved, extra = read_tensors(prefix)
+        report = self._variables.take(saved, include, state=state)
+        fits = not report.missing and not report.mismatched
+        if fits and state and self._trainer:
+            states = extra.get("schedulers") or []
+            for update, one in zip(self._trainer.updates, states, strict=False):
+                load_scheduler(update.scheduler, one)
+            if self._trainer.scaler and extra.get("scaler"):
+                self._trainer.scaler.load_state_dict(extra["scaler"])
+        return report
+
+    def export(self, export_format: str, directory: str) -> None:
+        """Writes the model into `directory`.
+
+        Raises:
+            EngineError: another format was asked for.
+        """
+        if export_format not in FORMATS:
+            raise EngineError(f"engine 'torch' exports {', '.join(FORMATS)}, not {export_format}.")
+        export_program(export_format, self._call, self._first, directory)
+
+    def close(self) -> None:
+        """Ends the workers of DataLoaders; tells the other processes how this one ended."""
+        if self._group:
+            error = sys.exc_info()[1]
+            if error is None:
+                self._group.leave()
+            else:
+                self._group.fail(error)
+        for feed in (self._feed, self._inter_feed):
+            if feed is not None:
+                feed.close()
+
+
+class _Evaluating:
+    """No gradients, and modules in evaluation mode; each gets its own mode back afterwards."""
+
+    def __init__(self, root: torch.nn.Module) -> None:
+        self._root = root
+        self._grad = torch.no_grad()
+
+    def __enter__(self) -> None:
+        self._modes = {module: module.training for module in self._root.modules()}
+        self._root.eval()
+        self._grad.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._grad.__exit__(*exception)
+        for module, training in self._modes.items():
+            module.training = training
+
+
+def _samples(calls: list[ModelCall]) -> int | None:
+    counts = [call.samples for call in calls]
+    return None if None in counts else sum(counts)  # type: ignore[arg-type]
+
+
+def _spec_of(batch: Batch) -> Any:
+    """Shapes and dtypes of inputs, with positions or names as keys."""
+    items = batch.items() if isinstance(batch, dict) else enumerate(batch)
+    return {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in items}

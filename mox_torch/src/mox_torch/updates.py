@@ -1,0 +1,268 @@
+"""One step of training: gradients of every loss, then every optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mox_core.errors import SpecError
+from mox_core.optim import Schedule
+from mox_core.optim.spec import OptimizerSpec
+from mox_core.spec import ModelSpec
+from mox_torch.inputs import type_name
+from mox_torch.optimizer_state import OptimizerState
+from mox_torch.optimizers import make_optimizer
+from mox_torch.settings import Settings
+from mox_torch.store import VariableStore, in_scopes
+
+__all__ = ["Trainer", "Update"]
+
+
+@dataclass(frozen=True)
+class Update:
+    """How one loss changes the variables.
+
+    Args:
+        optimizer: steps after the gradients are there.
+        parameters: name -> what it updates.
+        state: of the optimizer, by name.
+        schedule: sets the learning rate from the global step, or None.
+        scheduler: one of `torch.optim.lr_scheduler`, or None.
+    """
+
+    optimizer: torch.optim.Optimizer
+    parameters: Mapping[str, nn.Parameter]
+    state: OptimizerState
+    schedule: Schedule | None = None
+    scheduler: Any = None
+
+
+class Trainer:
+    """Takes the gradients of a step's batches and applies them.
+
+    Args:
+        store: the variables.
+        spec: of the first call of model_fn, with its autograd graph.
+        optimizer_fns: one for all losses, or one for each.
+        settings: scaling and clipping.
+        average: averages gradients over processes, or None.
+
+    Raises:
+        SpecError: losses, optimizers and variables do not fit.
+    """
+
+    def __init__(
+        self,
+        store: VariableStore,
+        spec: ModelSpec,
+        optimizer_fns: Sequence[Callable[[], Any]],
+        settings: Settings,
+        *,
+        average: Callable[[Sequence[torch.Tensor]], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._average = average
+        self.updates = _make_updates(store, spec, optimizer_fns)
+        trained = {id(p): p for update in self.updates for p in update.parameters.values()}
+        self._trained = list(trained.values())
+        everything = {id(p) for p in store.trainable().values()}
+        # Restricting the backward pass to some parameters costs a little; mostly they are all.
+        self._only = None if everything == set(trained) else self._trained
+        self._gradients: list[list[torch.Tensor | None]] = []
+        self.scaler = (
+            torch.amp.GradScaler(settings.device.type) if settings.loss_scale is None else None
+        )
+
+    def backward(self, spec: ModelSpec, share: float) -> None:
+        """Adds the gradients of one call of model_fn, each loss multiplied by `share`."""
+        factor = share if self.scaler else share * (self._settings.loss_scale or 1.0)
+        losses = spec.losses
+        if len(losses) == 1:
+            self._scaled(losses[0], factor).backward(inputs=self._only)  # type: ignore[no-untyped-call]
+            return
+        found = []
+        for index, (loss, update) in enumerate(zip(losses, self.updates, strict=True)):
+            found.append(
+                torch.autograd.grad(
+                    self._scaled(loss, factor),
+                    list(update.parameters.values()),
+                    retain_graph=index + 1 < len(losses),
+                    allow_unused=True,
+                )
+            )
+        before = self._gradients or [[None] * len(gradients) for gradients in found]
+        self._gradients = [
+            [_sum(a, b) for a, b in zip(*pair, strict=True)]
+            for pair in zip(before, found, strict=True)
+        ]
+
+    def apply(self, global_step: int) -> None:
+        """Lets every optimizer step, and forgets the gradients."""
+        for index, update in enumerate(self.updates):
+            if self._gradients:
+                for parameter, gradient in zip(
+                    update.parameters.values(), self._gradients[index], strict=True
+                ):
+                    parameter.grad = gradient
+            self._step(update, global_step)
+        if self.scaler:
+            self.scaler.update()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets the gradients."""
+        self._gradients = []
+        for parameter in self._trained:
+            parameter.grad = None
+
+    def _scaled(self, loss: torch.Tensor, factor: float) -> torch.Tensor:
+        if self.scaler:
+            loss = self.scaler.scale(loss)
+        return loss if factor == 1.0 else loss * factor
+
+    def _step(self, update: Update, global_step: int) -> None:
+        settings = self._settings
+        parameters = list(update.parameters.values())
+        if self._average:
+            self._average(_all_gradients(parameters))
+        if self.scaler:
+            self.scaler.unscale_(update.optimizer)
+        elif settings.loss_scale != 1.0:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, 1.0 / (settings.loss_scale or 1.0))
+        if settings.clip is not None:
+            _clip(parameters, settings.clip_type, settings.clip)
+        if update.schedule is not None:
+            rate = update.schedule(global_step)
+            for group in update.optimizer.param_groups:
+                group["lr"] = rate
+        if self.scaler:
+            self.scaler.step(update.optimizer)
+        else:
+            update.optimizer.step()
+        if update.scheduler is not None:
+            update.scheduler.step()
+
+
+def _all_gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
+    """The gradients; zeros where this process's batch gave none, since others' may have."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _clip(parameters: list[nn.Parameter], kind: str, limit: float) -> None:
+    if kind == "value":
+        nn.utils.clip_grad_value_(parameters, limit)
+    elif kind == "global_norm":
+        nn.utils.clip_grad_norm_(parameters, limit)
+    else:
+        for parameter in parameters:
+            nn.utils.clip_grad_norm_(parameter, limit)
+
+
+def _make_updates(
+    store: VariableStore, spec: ModelSpec, optimizer_fns: Sequence[Callable[[], Any]]
+) -> list[Update]:
+    losses, functions = spec.losses, list(optimizer_fns)
+    if len(functions) not in (1, len(losses)):
+        raise SpecError(
+            f"optimizer_fn is a list of {len(functions)}, and ModelSpec.loss has {len(losses)}.\n"
+            "  Give one for all losses, or one for each."
+        )
+    if len(functions) == 1:
+        functions *= len(losses)
+    trainable = store.trainable()
+    names = {id(parameter): name for name, parameter in trainable.items()}
+    updates = []
+    for index, (loss, function) in enumerate(zip(losses, functions, strict=True)):
+        reached = _leaves(loss)
+        unknown = [
+            p
+            for p in reached
+            if isinstance(p, nn.Parameter) and id(p) not in names and not store.knows(p)
+        ]
+        if unknown:
+            raise SpecError(
+                f"{spec.loss_names()[index]} depends on a parameter of shape "
+                f"{tuple(unknown[0].shape)} that mox does not know, so it could not be saved.\n"
+                '  Make modules in model_fn with mox.module("name", lambda: Net()).'
+            )
+        scopes = spec.scopes_of(index)
+        reached_names = {names[id(p)] for p in reached if id(p) in names}
+        trained = {
+            name: parameter
+            for name, parameter in trainable.items()
+            if name in reached_names and in_scopes(name, scopes)
+        }
+        if not trained:
+            within = "" if scopes is None else f" in the scopes {', '.join(scopes)}"
+            raise SpecError(
+                f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
+                "  Check ModelSpec.loss and ModelSpec.var_scopes; make modules with mox.module."
+            )
+        with store:
+            returned = function()
+        updates.append(_make_update(store, returned, trained, f"_{index}" if index else ""))
+    return updates
+
+
+def _make_update(
+    store: VariableStore, returned: Any, trained: dict[str, nn.Parameter], suffix: str
+) -> Update:
+    schedule = scheduler = None
+    optimizer = returned
+    if isinstance(returned, OptimizerSpec):
+        schedule = returned.learning_rate
+        optimizer = make_optimizer(returned, list(trained.values()))
+    elif callable(returned) and not isinstance(returned, torch.optim.Optimizer):
+        optimizer = returned(list(trained.values()))
+    if isinstance(optimizer, tuple) and len(optimizer) == 2:
+        optimizer, scheduler = optimizer
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise SpecError(
+            f"optimizer_fn returned {_shown(optimizer)}; engine 'torch' takes one of torch.optim, "
+            "a function of the parameters that returns one,\n  or mox.get_optimizer_fn(...)."
+        )
+    updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    parameters = {name: p for name, p in trained.items() if id(p) in updated}
+    if not parameters:
+        raise SpecError(
+            f"optimizer_fn returned a {type(optimizer).__name__} over none of the loss's "
+            "parameters.\n  Give it mox.parameters(), or return a function of the parameters."
+        )
+    state = OptimizerState(optimizer, parameters, suffix=suffix, view=store.view)
+    return Update(optimizer, parameters, state, schedule, scheduler)
+
+
+def _shown(value: object) -> str:
+    return "None (is a return missing?)" if value is None else f"a {type_name(value)}"
+
+
+def _leaves(loss: torch.Tensor) -> list[torch.Tensor]:
+    """The leaves of the autograd graph that a loss depends on."""
+    if loss.is_leaf and loss.requires_grad:
+        return [loss]
+    found: list[torch.Tensor] = []
+    seen, ahead = set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, torch.Tensor):
+            found.append(variable)
+        ahead += [parent for parent, _ in node.next_functions]
+    return found
