@@ -293,10 +293,10 @@ class TestTls:
 
     @staticmethod
     def driver(store, **more):
-        from mox_storage_s3.driver import make_driver
         from servers.object_store import ACCESS_KEY, SECRET_KEY
 
         from mox_core.storage.auth import Settings
+        from mox_storage_s3.driver import make_driver
 
         server = more.pop("server", "127.0.0.1")
         return make_driver(

@@ -130,7 +130,7 @@ def test_every_faulty_driver_fails(tmp_path: Path) -> None:
     script = tmp_path / "test_faulty.py"
     script.write_text(FAULTY + classes)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", str(script)],
+        [sys.executable, "-m", "pytest", "-qrf", "--tb=no", "-p", "no:cacheprovider", str(script)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
