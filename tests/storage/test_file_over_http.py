@@ -108,3 +108,23 @@ def test_refusals_are_told_as_they_are(store: ObjectStore, tmp_path: Path) -> No
     assert file.exists("store://no-such-bucket/x") is False
     with pytest.raises(file.MoxFileNotExistsException, match="no-such-bucket"):
         file.copy_parallel(str(Path(__file__).parent / "servers"), "store://no-such-bucket/x")
+
+
+def test_fsspec_opens_obs_urls(object_store: ObjectStore, store_settings: Settings) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    from mox_core.storage.fsspec_face import ObsFileSystem
+    from mox_storage_obs.driver import make_driver
+
+    fsspec.register_implementation("obs", ObsFileSystem, clobber=True)
+    driver = make_driver("obs", store_settings)
+    with DRIVERS.serving("obs", driver):
+        with fsspec.open("obs://bucket/d/t.csv", "wt") as out:
+            out.write("x,y\n1,2\n")
+        assert object_store.buckets["bucket"]["d/t.csv"].data == b"x,y\n1,2\n"
+        with fsspec.open("obs://bucket/d/t.csv", "rt") as into:
+            assert into.read() == "x,y\n1,2\n"
+        fs = fsspec.filesystem("obs")
+        assert fs.glob("bucket/*/*.csv") == ["bucket/d/t.csv"]
+        fs.rm("bucket/d", recursive=True)
+        assert fs.exists("obs://bucket/d") is False
+    driver.close()
