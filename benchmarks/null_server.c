@@ -309,17 +309,24 @@ static int serve_list(Wire *w, const char *bucket, const char *query) {
 static int serve_post(Wire *w, const char *path, const char *query, char *body) {
     char out[4096], id[64];
     if (argument(query, "delete", NULL, 0)) {
+        char *answer = malloc(1000 * 4200 + 200);
+        int quiet = body && strstr(body, "<Quiet>true") != NULL;
+        size_t n = sprintf(answer, "<DeleteResult xmlns="
+                           "\"http://s3.amazonaws.com/doc/2006-03-01/\">");
         pthread_mutex_lock(&lock);
         for (char *p = body; p && (p = strstr(p, "<Key>")); ) {
             char key[4096];
             p += 5;
-            snprintf(key, sizeof key, "%s%s%.*s", path, strchr(path, '/') ? "" : "/",
-                     (int)strcspn(p, "<"), p);
+            int size = strcspn(p, "<");
+            snprintf(key, sizeof key, "%s%s%.*s", path, strchr(path, '/') ? "" : "/", size, p);
             forget(key);
+            if (!quiet) n += sprintf(answer + n, "<Deleted><Key>%.*s</Key></Deleted>", size, p);
         }
         pthread_mutex_unlock(&lock);
-        int n = sprintf(out, "<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>");
-        return reply(w->fd, "200 OK", "Content-Type: application/xml\r\n", out, n);
+        n += sprintf(answer + n, "</DeleteResult>");
+        int ok = reply(w->fd, "200 OK", "Content-Type: application/xml\r\n", answer, n);
+        free(answer);
+        return ok;
     }
     if (argument(query, "uploads", NULL, 0)) {
         pthread_mutex_lock(&lock);

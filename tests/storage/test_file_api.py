@@ -264,6 +264,24 @@ def test_set_auth_makes_new_drivers() -> None:
     assert auth.RETRY_SECONDS <= 30
 
 
+def test_a_bad_variable_does_not_stop_local_files(tmp_path: Path) -> None:
+    code = f"from mox_core import file; file.write({str(tmp_path / 'a')!r}, 'x'); file.read('s3://b/x')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "S3_USE_HTTPS": "maybe"},
+    )
+    assert (tmp_path / "a").read_text() == "x"
+    assert "S3_USE_HTTPS" in done.stderr.splitlines()[-1]
+
+
+def test_tuning_variables_of_old_scripts_are_harmless() -> None:
+    file.file_io._LARGE_FILE_METHOD = 1
+    file.file_io._LARGE_FILE_TASK_NUM = 20
+    assert file.exists("memory://none/none") is False
+
+
 # ---- shift
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,3 +112,76 @@ def test_refusals_are_told_as_they_are(store: ObjectStore, tmp_path: Path) -> No
     assert file.exists("store://no-such-bucket/x") is False
     with pytest.raises(file.MoxFileNotExistsException, match="no-such-bucket"):
         file.copy_parallel(str(Path(__file__).parent / "servers"), "store://no-such-bucket/x")
+
+
+def test_fsspec_opens_obs_urls(object_store: ObjectStore, store_settings: Settings) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    from mox_core.storage.fsspec_face import ObsFileSystem
+    from mox_storage_obs.driver import make_driver
+
+    fsspec.register_implementation("obs", ObsFileSystem, clobber=True)
+    driver = make_driver("obs", store_settings)
+    with DRIVERS.serving("obs", driver):
+        with fsspec.open("obs://bucket/d/t.csv", "wt") as out:
+            out.write("x,y\n1,2\n")
+        assert object_store.buckets["bucket"]["d/t.csv"].data == b"x,y\n1,2\n"
+        with fsspec.open("obs://bucket/d/t.csv", "rt") as into:
+            assert into.read() == "x,y\n1,2\n"
+        fs = fsspec.filesystem("obs")
+        assert fs.glob("bucket/*/*.csv") == ["bucket/d/t.csv"]
+        fs.rm("bucket/d", recursive=True)
+        assert fs.exists("obs://bucket/d") is False
+    driver.close()
+
+
+STOPPED = """
+import sys
+from mox_core import file
+from mox_core.storage.auth import Settings
+from mox_core.storage.registry import DRIVERS
+from {package}.driver import make_driver
+
+settings = Settings(ak={ak!r}, sk={sk!r}, server="127.0.0.1", port={port}, is_secure=False)
+serving = DRIVERS.serving("store", make_driver("store", settings))
+serving.__enter__()
+file.copy_parallel({source!r}, {target!r})
+"""
+
+
+@pytest.mark.parametrize("package", ["mox_storage_s3", "mox_storage_obs"])
+@pytest.mark.parametrize("up", [True, False])
+def test_ctrl_c_while_the_server_hangs(
+    object_store: ObjectStore, store_settings: Settings, tmp_path: Path, package: str, up: bool
+) -> None:
+    """The server stops answering in the middle; nothing stays behind on either side."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/big").write_bytes(os.urandom(1 << 20) * 30)
+    for number in range(20):
+        (tmp_path / f"s/{number}").write_bytes(b"x" * 200_000)
+        object_store.put(f"d/{number}", b"x" * 200_000)
+    object_store.put("d/big", b"x" * (30 << 20))
+    stalled = "partNumber=3" if up else "d/big"
+    object_store.fail("stall", method="PUT" if up else "GET", match=stalled, times=-1, at=1000)
+    script = STOPPED.format(
+        package=package,
+        ak=store_settings.ak,
+        sk=store_settings.sk,
+        port=store_settings.port,
+        source=str(tmp_path / "s") if up else "store://bucket/d",
+        target="store://bucket/u" if up else str(tmp_path / "t"),
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "MOX_FILE_LARGE_FILE_PART_SIZE": str(5 << 20)},
+        stderr=subprocess.PIPE,
+    )
+    while not any(re.search(stalled, target) for _, target in tuple(object_store.requests)):
+        assert process.poll() is None, process.communicate()[1].decode()
+        object_store.closing.wait(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)  # the server hangs for 60 s
+    assert b"KeyboardInterrupt" in errors
+    assert object_store.uploads == {}
+    assert not [path for path in tmp_path.rglob(".mox*")]
+    if not up:
+        assert not (tmp_path / "t/big").exists()

@@ -13,10 +13,10 @@ from mox_core.storage.http.connection import ProtocolError
 from mox_core.storage.http.replies import (
     complete_body,
     delete_body,
-    http_time_ns,
     parse,
     parse_listing,
 )
+from mox_core.storage.http.times import http_date, http_time_ns
 
 SECOND = 1_000_000_000
 
@@ -151,6 +151,14 @@ def test_a_completion_names_its_parts():
 )
 def test_http_times(text, seconds):
     assert http_time_ns(text) == seconds * SECOND
+
+
+@pytest.mark.parametrize("seconds", [0, 951_782_400, 1_792_888_200, 4_102_444_799])
+def test_http_dates_come_back(seconds):
+    from email.utils import formatdate
+
+    assert http_date(seconds) == formatdate(seconds, usegmt=True)
+    assert http_time_ns(http_date(seconds)) == seconds * SECOND
 
 
 def test_escaping_agrees_with_a_parser():

@@ -30,9 +30,9 @@ from mox_core.storage.errors import (
     TransientError,
 )
 from mox_core.storage.http.refusals import refusal
-from mox_core.storage.http.replies import http_time_ns
 from mox_core.storage.http.request import Endpoint
 from mox_core.storage.http.signers import Credentials
+from mox_core.storage.http.times import http_time_ns
 from mox_storage_obs.driver import CAPABILITIES, CAPABILITIES_V2
 
 __all__ = ["ObsSdkDriver"]

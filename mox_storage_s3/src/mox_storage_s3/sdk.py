@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -57,17 +58,24 @@ def make_client(settings: Settings) -> Any:
         response_checksum_validation="when_required",
         s3={"addressing_style": addressing, "payload_signing_enabled": True},  # type: ignore[arg-type]
     )
-    region = settings.region
-    session = boto3.session.Session(
-        settings.ak, settings.sk, settings.token, region_name=region or None
-    )
+    said = settings.ak is not None
+    session = _session() if said else boto3.session.Session()
     return session.client(
         "s3",
+        aws_access_key_id=settings.ak,
+        aws_secret_access_key=settings.sk,
+        aws_session_token=settings.token,
         endpoint_url=settings.endpoint,
-        region_name=session.region_name or DEFAULT_REGION,
+        region_name=settings.region or session.region_name or DEFAULT_REGION,
         verify=settings.ssl_verify,
         config=config,
     )
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.session.Session:
+    """The session of clients that bring their credentials: it keeps boto3's parsed API models."""
+    return boto3.session.Session()
 
 
 class Boto3Driver(Driver):

@@ -202,6 +202,9 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if kind == "flip_in" and body:
                 body = bytes([body[0] ^ 1]) + body[1:]
+            if kind == "error_200":
+                self.send_answer(200, error_xml("InternalError", "try again"), {})
+                return
             if kind == "status":
                 raise Refused(self.fault.status, self.fault.code)
             self.check_signature(authorization, parts.path, body)
@@ -341,12 +344,12 @@ class Handler(BaseHTTPRequestHandler):
         self.pending = (status, body, dict(headers or {}))
         if self.fault and self.fault.kind == "late":
             raise Refused(500, "InternalError")
+        if self.fault and self.fault.kind == "replace":
+            self.store.put(self.key, self.fault.body)
 
     def send_answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         fault = self.fault
         kind = fault.kind if fault else ""
-        if kind == "error_200":
-            body = error_xml("InternalError", "late")
         length = len(body)
         if kind == "flip" and body:
             middle = length // 2
@@ -372,8 +375,6 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(body + (b"surplus" if kind == "longer" else b""))
             self.wfile.flush()
-        if kind == "replace":
-            self.store.put(self.key, fault.body)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         now = time.time() + self.store.clock_offset if timestamp is None else timestamp

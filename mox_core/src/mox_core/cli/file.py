@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         for path in paths:
             command.add_argument(path.rstrip("+"), nargs="+" if path.endswith("+") else None)
-        command.add_argument("--json", action="store_true", help="print JSON")
+        if name != "cat":
+            command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(command=run)
         return command
 

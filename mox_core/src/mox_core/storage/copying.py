@@ -433,6 +433,8 @@ class Copier:
         def run(number: int) -> None:
             nonlocal left
             try:
+                if self.pool.stop.is_set():
+                    raise Stopped
                 if not errors:
                     results[number] = part(number)
             except BaseException as error:

@@ -17,6 +17,14 @@ Task = Callable[[], None]
 WAITING = 4096
 """Tasks that may wait; a longer listing pauses, so that its memory stays constant."""
 
+FEW = 4
+QUICK = 0.0005
+"""Seconds. A task that takes less does not wait for a network: more threads than a few would only
+take Python's lock from each other (measured on loopback: 40 % more CPU with 16 than with 2)."""
+
+PATIENCE = 0.02
+"""Seconds without any finished task after which all threads may start."""
+
 GRACE = 0.4
 """Seconds that stopped threads get to end by themselves."""
 
@@ -36,6 +44,9 @@ class Pool:
         self.stop = threading.Event()
         self._interrupt = interrupt
         self._limit = threads
+        self._allowed = min(threads, FEW)
+        self._began = time.monotonic()
+        self._done = self._quick = 0
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._caller = threading.Condition(self._lock)
@@ -60,11 +71,30 @@ class Pool:
             self._open += 1
             if self._idle:
                 self._wake.notify()
-            elif len(self._threads) < self._limit:
-                # Daemons: a thread that hangs in a dead connection must not hold up the exit.
-                thread = threading.Thread(target=self._work, name="mox-file", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            else:
+                # Parts of a large file are long tasks, though the task that adds them is quick.
+                if first or (not self._done and time.monotonic() - self._began > PATIENCE):
+                    self._allowed = self._limit
+                self._start_threads()
+
+    def _start_threads(self) -> None:
+        waiting = len(self._files) + len(self._parts)
+        while waiting > 0 and len(self._threads) < self._allowed:
+            # Daemons: a thread that hangs in a dead connection must not hold up the exit.
+            thread = threading.Thread(target=self._work, name="mox-file", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+            waiting -= 1
+
+    def _finished(self, seconds: float) -> None:
+        """Allows all threads when tasks wait for a network; asked after 4 tasks, then every 32."""
+        self._done += 1
+        self._quick += seconds < QUICK
+        if self._done % 32 == FEW and self._allowed < self._limit:
+            if not self._quick:
+                self._allowed = self._limit
+                self._start_threads()
+            self._quick = 0
 
     def undo_on_stop(self, key: object, undo: Callable[[], object] | None) -> None:
         """Says what removes a half-done piece of work when the copy is stopped (None: done)."""
@@ -98,6 +128,11 @@ class Pool:
 
     def _drain(self) -> None:
         with self._lock:
+            if self._open and not self._done:
+                self._caller.wait(PATIENCE)
+            if not self._done:
+                self._allowed = self._limit
+                self._start_threads()
             while self._open and not self.stop.is_set():
                 self._caller.wait()
 
@@ -137,9 +172,11 @@ class Pool:
                     task = self._parts.popleft() if self._parts else self._files.popleft()
                     if len(self._files) == WAITING // 2:
                         self._caller.notify()
+                began = time.monotonic()
                 with contextlib.suppress(Stopped):
                     task()
                 with self._lock:
+                    self._finished(time.monotonic() - began)
                     self._open -= 1
                     if not self._open:
                         self._caller.notify()

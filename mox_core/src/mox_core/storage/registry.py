@@ -57,7 +57,8 @@ class Drivers:
             with self._lock:
                 driver = self._drivers.get(scheme)
                 if driver is None:
-                    settings = self.settings()
+                    # A variable that does not fit must not stop local files.
+                    settings = self._settings if scheme in BUILT_IN else self.settings()
                     driver = self._factory(scheme, settings)(scheme, settings)
                     self._drivers[scheme] = driver
         return driver

@@ -6,12 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from .connection import Connection, Head, ProtocolError, ShortBodyError
 from .pool import Pool
 from .request import Endpoint, Request
 from .signers import Signer
+from .times import http_time_ns
 
 __all__ = ["Client", "Reply", "WireError"]
 
@@ -176,11 +176,9 @@ class Client:
         return f"{text}\r\n\r\n".encode()
 
     def _set_clock(self, reply: Reply) -> None:
-        try:
-            server = parsedate_to_datetime(reply.headers.get("date", ""))
-        except (TypeError, ValueError):
-            return
-        self._clock_offset = server.timestamp() - time.time()
+        server = http_time_ns(reply.headers.get("date", "")) / 1e9
+        if server:
+            self._clock_offset = server - time.time()
 
 
 def _promised(request: Request, head: Head) -> int:

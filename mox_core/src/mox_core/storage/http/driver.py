@@ -30,11 +30,11 @@ from .replies import (
     Listing,
     complete_body,
     delete_body,
-    http_time_ns,
     parse,
     parse_listing,
 )
 from .request import UNRESERVED, Request
+from .times import http_time_ns
 
 __all__ = ["Dialect", "HttpDriver"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 
 from .connection import Connection
 from .request import Endpoint
@@ -77,12 +78,17 @@ class Pool:
         connection.close()
 
     def interrupt(self) -> None:
-        """Make every thread that waits for an answer fail now."""
+        """Make every thread that waits for an answer fail now.
+
+        Idle connections go too: what cleans up after an interrupt must not wait on a dead one.
+        """
         for connection in tuple(self._busy):
             connection.interrupt()
+        self.close()
 
     def close(self) -> None:
         """Close the idle connections."""
         for idle in tuple(self._idle.values()):
-            while idle:
-                idle.pop().close()
+            with suppress(IndexError):  # other threads take from it meanwhile
+                while True:
+                    idle.pop().close()

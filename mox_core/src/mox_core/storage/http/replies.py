@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from mox_core.storage.driver import ObjectInfo
 
 from .connection import ProtocolError
+from .times import day_seconds
 
 __all__ = [
     "Listing",
     "complete_body",
     "delete_body",
-    "http_time_ns",
     "parse",
     "parse_listing",
 ]
@@ -31,6 +26,7 @@ _TIME = re.compile(r"<LastModified>([^<]*)</LastModified>")
 _ETAG = re.compile(r"<ETag>([^<]*)</ETag>")
 _SIZE = re.compile(r"<Size>([0-9]{1,18})</Size>")
 _TIME_TEXT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|\+00:00)?")
+_ENTITIES = {ord(c): f"&#{ord(c)};" for c in "&<>\r\n\t"}
 _URL_ENCODED = "<EncodingType>url</EncodingType>"
 
 
@@ -149,47 +145,33 @@ def _with_prefixes(root: ElementTree.Element, entries: list[ObjectInfo], bucket:
     return Listing(entries, token)
 
 
-@lru_cache(maxsize=64)
-def _day_seconds(day: str) -> int:
-    return calendar.timegm((int(day[:4]), int(day[5:7]), int(day[8:]), 0, 0, 0))
-
-
 def _time_ns(text: str) -> int:
     """Nanoseconds of an ISO 8601 time in UTC, 0 when it is not one."""
     found = _TIME_TEXT.fullmatch(text)
     if found is None:
         return 0
-    try:
-        day = _day_seconds(text[:10])
-    except ValueError:
+    day = day_seconds(int(text[:4]), int(text[5:7]), int(text[8:10]))
+    if day is None:
         return 0
     seconds = day + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
     return seconds * 1_000_000_000 + int((found[2] or "").ljust(9, "0"))
 
 
-@lru_cache(maxsize=256)
-def http_time_ns(text: str) -> int:
-    """Nanoseconds of an HTTP date, 0 when it is not one."""
-    try:
-        time = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return 0
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=timezone.utc)
-    return int((time - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()) * 1_000_000_000
-
-
 def delete_body(keys: Iterable[str]) -> bytes:
     """The body of DeleteObjects; the answer will name only failures."""
-    entities = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
-    objects = "".join(f"<Object><Key>{escape(key, entities)}</Key></Object>" for key in keys)
+    objects = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
     return f"<Delete><Quiet>true</Quiet>{objects}</Delete>".encode()
 
 
 def complete_body(etags: Iterable[str]) -> bytes:
     """The body of CompleteMultipartUpload."""
     parts = "".join(
-        f'<Part><PartNumber>{number}</PartNumber><ETag>"{escape(etag)}"</ETag></Part>'
+        f'<Part><PartNumber>{number}</PartNumber><ETag>"{_escape(etag)}"</ETag></Part>'
         for number, etag in enumerate(etags, 1)
     )
     return f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+
+
+def _escape(text: str) -> str:
+    # xml.sax.saxutils has this too, but brings urllib.request and http.client along.
+    return text.translate(_ENTITIES)

@@ -12,11 +12,11 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Protocol
 from urllib.parse import quote
 
 from .request import UNRESERVED, Request
+from .times import http_date
 
 __all__ = ["Anonymous", "Credentials", "HmacSha1", "SigV4", "Signer", "UNSIGNED_PAYLOAD"]
 
@@ -161,7 +161,7 @@ class HmacSha1:
     def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
         """See `Signer.sign`."""
         credentials = self.credentials()
-        added = {"date": formatdate(now, usegmt=True)}
+        added = {"date": http_date(now)}
         if credentials.token:
             added[f"{self.header_prefix}security-token"] = credentials.token
         text = self._text(request, {**request.headers, **added})

@@ -45,7 +45,8 @@ class StorageBench:
     """The fixtures that a test class gives, and what follows from them."""
 
     many = 1101
-    """Objects in the test of long listings: more than one page."""
+    """Objects in the tests of long listings: more than a page. Slow servers set `list_max_keys`
+    in their settings, and fewer objects here."""
 
     @pytest.fixture
     def factory(self) -> DriverFactory:
