@@ -116,5 +116,11 @@ DEFINITIONS: tuple[Flag, ...] = (
     ),
     Flag("sync_replicas", bool, False, "workers update the variables together", _CLUSTER),
     Flag("server_protocol", str, "grpc", "protocol between the processes", _CLUSTER),
-    Flag("session_timeout", int, 0, "seconds to wait for the cluster; 0: no limit", _CLUSTER),
+    Flag(
+        "session_timeout",
+        int,
+        600,
+        "seconds to wait for other processes of the cluster; 0: no limit",
+        _CLUSTER,
+    ),
 )
