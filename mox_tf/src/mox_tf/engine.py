@@ -12,13 +12,13 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import EngineError
 from mox_tf.checkpoint_files import CheckpointFiles
 from mox_tf.devices import Placement, place_towers
 from mox_tf.export import FORMATS
 from mox_tf.graph import build_graph
 from mox_tf.program import TensorFlowProgram
 from mox_tf.tf1 import check_version, tf, versions
+from mox_tf.update_rules import UPDATE_FLAGS, UpdateRules, update_rules
 
 __all__ = ["TensorFlowEngine"]
 
@@ -34,6 +34,7 @@ class TensorFlowEngine(Engine):
         multi_loss=True,
         auto_batch=True,
         summaries=True,
+        mixed_precision=frozenset({"bfloat16", "float16"}),
         graph=True,
         export_formats=FORMATS,
         native_hooks="tf.train.SessionRunHook",
@@ -41,16 +42,17 @@ class TensorFlowEngine(Engine):
             {
                 "clone_on_cpu",
                 "local_parameter_device",
-                "loss_scale",
                 "num_inter_threads",
                 "num_intra_threads",
+                "variable_update",
             }
-        ),
+        )
+        | UPDATE_FLAGS,
     )
 
     def __init__(self) -> None:
         self._placement = Placement()
-        self._loss_scale = 1.0
+        self._rules = UpdateRules()
 
     def setup(self, config: EngineConfig) -> Cluster:
         """Finds a device for each tower.
@@ -61,13 +63,13 @@ class TensorFlowEngine(Engine):
         logger = logging.getLogger(self.log_name)
         check_version(logger)
         self._placement = place_towers(config.towers, config.get_flag, logger)
-        self._loss_scale = _loss_scale(config.get_flag("loss_scale"))
+        self._rules = update_rules(config.get_flag)
         return Cluster()
 
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
         """Calls the user's functions in a new graph."""
         placement = Placement() if request.mode == "EXPORT" else self._placement
-        graph = build_graph(request, placement, self._loss_scale)
+        graph = build_graph(request, placement, self._rules)
         return TensorFlowProgram(request, graph, placement)
 
     def describe(self) -> dict[str, str]:
@@ -80,9 +82,3 @@ class TensorFlowEngine(Engine):
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint that TensorFlow or TF-slim wrote."""
         return CheckpointFiles.open(prefix).infos() if CheckpointFiles.exists(prefix) else None
-
-
-def _loss_scale(value: float | str) -> float:
-    if isinstance(value, str) or not value > 0:
-        raise EngineError(f"--loss_scale is {value!r}; engine 'tf' takes a number above 0.")
-    return value

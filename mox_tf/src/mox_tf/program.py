@@ -81,7 +81,9 @@ class TensorFlowProgram(Program):
         with self._graph.graph.as_default():
             for hook in [*self._native_hooks, *inter_native_hooks(self._graph.inter)]:
                 hook.begin()
-            variables = ProgramVariables.of_default_graph(self._graph.model_variables)
+            variables = ProgramVariables.of_default_graph(
+                self._graph.model_variables, self._graph.refresh
+            )
         session = ProgramSession(
             self._graph,
             self._placement.session_config(),

@@ -52,6 +52,8 @@ class ProgramSession:
         self._feeders: list[QueueFeeder] = []
         self._threads: list[Any] = []
         self._initialize(initializer, "initializing the variables")
+        if graph.refresh is not None:
+            self.session.run(graph.refresh)
 
     def begin_reading(self) -> None:
         """Initializes tables and local variables, and starts the threads that read the input.
