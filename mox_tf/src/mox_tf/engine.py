@@ -81,4 +81,5 @@ class TensorFlowEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint that TensorFlow or TF-slim wrote."""
-        return CheckpointFiles.open(prefix).infos() if CheckpointFiles.exists(prefix) else None
+        files = CheckpointFiles.find(prefix)
+        return None if files is None else files.infos()

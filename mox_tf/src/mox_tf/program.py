@@ -161,7 +161,9 @@ class TensorFlowProgram(Program):
         except DATA_ENDED:
             return None, False
         except tf.errors.OpError as error:
-            raise step_error(f"a step of mode {self.request.mode!s}", error) from error
+            raise step_error(
+                f"a step of mode {self.request.mode!s}", error, self._graph.graph
+            ) from error
 
     def evaluate(
         self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]

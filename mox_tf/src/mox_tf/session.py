@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 from mox_tf.failures import input_error, step_error
@@ -13,7 +14,7 @@ from mox_tf.tf1 import tf
 
 __all__ = ["ProgramSession"]
 
-_SECONDS_TO_END = 5.0
+_SECONDS_TO_END = 2.0
 
 
 class ProgramSession:
@@ -109,7 +110,11 @@ class ProgramSession:
         except Exception as error:
             # The step that missed the data has told it, unless the run ended before.
             logging.getLogger("tensorflow").debug("a thread that reads input failed: %s", error)
-        self.session.close()
+        # The session cannot close while a generator of the user's waits for something: that thread
+        # is left to end with the process.
+        closing = threading.Thread(target=self.session.close, name="mox-closing", daemon=True)
+        closing.start()
+        closing.join(_SECONDS_TO_END)
 
     def _begin(self, pipeline: InputPipeline, mode: str) -> QueueFeeder | None:
         if pipeline.initializer is not None:
@@ -124,7 +129,7 @@ class ProgramSession:
         try:
             self.session.run(initializer)
         except tf.errors.OpError as error:
-            raise step_error(what, error) from error
+            raise step_error(what, error, self._graph.graph) from error
 
 
 def _creators(collection: str) -> list[Any]:

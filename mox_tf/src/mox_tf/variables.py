@@ -93,6 +93,11 @@ class ProgramVariables:
                 raise SpecError(
                     f"variable {name!r} has shape {shape}; the value given has {array.shape}."
                 )
+            if not _fits(array.dtype, self.by_name[name]):
+                raise SpecError(
+                    f"variable {name!r} is {_dtype(self.by_name[name])}; "
+                    f"the value given is {array.dtype}."
+                )
         self._set(session, arrays.items())
 
     def save(self, session: Any, prefix: str) -> None:
@@ -125,8 +130,14 @@ class ProgramVariables:
             shape = tuple(variable.shape.as_list())
             if files.shapes[name] != shape:
                 mismatched[name] = (files.shapes[name], shape)
-            else:
-                restored.append(name)
+                continue
+            if not _fits(files.dtypes[name].as_numpy_dtype, variable):
+                there, here = files.dtypes[name].name, _dtype(variable)
+                raise CheckpointError(
+                    f"checkpoint {prefix} does not fit: {name!r} is {there} there and {here} in "
+                    "the model."
+                )
+            restored.append(name)
         if missing or mismatched:
             restored = []
         self._set(session, ((name, files.read(name)) for name in restored))
@@ -139,11 +150,8 @@ class ProgramVariables:
         size = 0
         for name, array in values:
             variable = self.by_name[name]
-            dtype = np.dtype(variable.dtype.as_numpy_dtype)
-            if not np.can_cast(array.dtype, dtype, "same_kind"):
-                raise SpecError(f"variable {name!r} is {dtype}; its new value is {array.dtype}.")
             initializers.append(variable.initializer)
-            feeds[variable.initializer.inputs[1]] = array.astype(dtype, copy=False)
+            feeds[variable.initializer.inputs[1]] = array.astype(_dtype(variable), copy=False)
             size += array.nbytes
             if size >= _BYTES_AT_ONCE:
                 session.run(initializers, feeds)
@@ -152,3 +160,12 @@ class ProgramVariables:
             session.run(initializers, feeds)
         if self.refresh is not None:
             session.run(self.refresh)
+
+
+def _dtype(variable: Any) -> Any:
+    return np.dtype(variable.dtype.as_numpy_dtype)
+
+
+def _fits(dtype: Any, variable: Any) -> bool:
+    """Whether values can be stored: in another precision, but not in another kind of number."""
+    return bool(np.can_cast(dtype, _dtype(variable), "same_kind"))
