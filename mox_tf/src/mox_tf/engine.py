@@ -12,12 +12,14 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
+from mox_core.spec import ModeKeys
 from mox_tf.checkpoint_files import CheckpointFiles
 from mox_tf.devices import Placement, place_towers
 from mox_tf.export import FORMATS
 from mox_tf.graph import build_graph
+from mox_tf.profiling import profile_range
 from mox_tf.program import TensorFlowProgram
-from mox_tf.tf1 import check_version, tf, versions
+from mox_tf.tf1 import check_version, compile_on_cpu, tf, versions
 from mox_tf.update_rules import UPDATE_FLAGS, UpdateRules, update_rules
 
 __all__ = ["TensorFlowEngine"]
@@ -44,7 +46,9 @@ class TensorFlowEngine(Engine):
                 "local_parameter_device",
                 "num_inter_threads",
                 "num_intra_threads",
+                "profile_steps",
                 "variable_update",
+                "xla",
             }
         )
         | UPDATE_FLAGS,
@@ -53,6 +57,7 @@ class TensorFlowEngine(Engine):
     def __init__(self) -> None:
         self._placement = Placement()
         self._rules = UpdateRules()
+        self._profile: tuple[int, int] | None = None
 
     def setup(self, config: EngineConfig) -> Cluster:
         """Finds a device for each tower.
@@ -64,13 +69,17 @@ class TensorFlowEngine(Engine):
         check_version(logger)
         self._placement = place_towers(config.towers, config.get_flag, logger)
         self._rules = update_rules(config.get_flag)
+        if self._placement.xla:
+            compile_on_cpu()
+        self._profile = profile_range(config.get_flag("profile_steps"))
         return Cluster()
 
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
         """Calls the user's functions in a new graph."""
-        placement = Placement() if request.mode == "EXPORT" else self._placement
+        exports = request.mode == ModeKeys.EXPORT
+        placement = Placement() if exports else self._placement
         graph = build_graph(request, placement, self._rules)
-        return TensorFlowProgram(request, graph, placement)
+        return TensorFlowProgram(request, graph, placement, None if exports else self._profile)
 
     def describe(self) -> dict[str, str]:
         """Versions and devices."""
