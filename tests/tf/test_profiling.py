@@ -47,6 +47,13 @@ def test_a_resumed_run_traces_what_is_left(tmp_path, monkeypatch):
     assert set(traced(tmp_path / "profile")) == {3}
 
 
+def test_a_run_that_ends_before_the_steps_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("MOX_PROFILE_STEPS", "6")
+    train(tmp_path, steps=6)
+    assert "the run ended before step 6" in caplog.text
+    assert not (tmp_path / "profile").exists()
+
+
 @pytest.mark.parametrize("flag", ["1,2,3", "5,4", "first"])
 def test_a_range_that_is_none_is_refused(tmp_path, monkeypatch, flag):
     monkeypatch.setenv("MOX_PROFILE_STEPS", flag)
