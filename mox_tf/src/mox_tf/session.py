@@ -102,9 +102,9 @@ class ProgramSession:
 
     def close(self) -> None:
         """Ends the threads and frees the session."""
+        self.coordinator.request_stop()
         for feeder in self._feeders:
             feeder.stop()
-        self.coordinator.request_stop()
         try:
             self.coordinator.join(
                 self._threads, stop_grace_period_secs=_SECONDS_TO_END, ignore_live_threads=True
