@@ -72,18 +72,30 @@ class EngineConfig:
     Args:
         towers: how many towers the user asked for (`--num_gpus`).
         get_flag: reads any other flag by its name.
+        mode: of the run; None: not known.
+        interrupted: true once the run is to end; an engine that waits for others asks it.
     """
 
     towers: int
     get_flag: Callable[[str], Any]
+    mode: Mode | None = None
+    interrupted: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """This process's place among those that train together."""
+    """This process's place among those that train together.
+
+    Args:
+        rank: number of this process; 0 is the chief.
+        world_size: how many processes there are.
+        takes_part: False for a process that has no program to build: one that has served others
+            until they were done, or that is not needed in this mode.
+    """
 
     rank: int = 0
     world_size: int = 1
+    takes_part: bool = True
 
     @property
     def is_chief(self) -> bool:
@@ -213,6 +225,8 @@ class Program(abc.ABC):
         export_spec: the ModelSpec's, or None.
         input_spec: shapes and dtypes of the inputs, for a later EXPORT program; any object.
         summary_tags: tags of the user's own summaries, which the core does not write twice.
+        joined: after `start` and `rejoin`: the variables are in use by other processes already, so
+            no checkpoint is loaded.
     """
 
     request: ProgramRequest
@@ -221,6 +235,7 @@ class Program(abc.ABC):
     export_spec: ExportSpec | None = None
     input_spec: Any = None
     summary_tags: frozenset[str] = frozenset()
+    joined: bool = False
 
     @property
     @abc.abstractmethod
@@ -232,9 +247,41 @@ class Program(abc.ABC):
     def global_step(self) -> int:
         """How many updates the variables have seen."""
 
+    @property
+    def first_step(self) -> int:
+        """How many training steps of this process are done already, once variables are loaded."""
+        return self.global_step
+
     @abc.abstractmethod
     def start(self) -> None:
-        """Creates what steps need (sessions, threads) and initializes the variables."""
+        """Creates what steps need (sessions, threads) and initializes the variables.
+
+        Every method called after it may raise ProcessLostError; then comes `rejoin`.
+        """
+
+    def rejoin(self) -> None:
+        """Does what `start` did once more, after a ProcessLostError.
+
+        Raises:
+            EngineError: what was lost does not come back.
+        """
+        raise NotImplementedError("the engine raises ProcessLostError, but has no rejoin")
+
+    def leave(self, *, stop_others: bool) -> None:
+        """Tells the other processes that this one has done its last training step.
+
+        Called after the last step, and again where that changes what it says.
+
+        Args:
+            stop_others: they are to end too, because a hook or a signal said so.
+        """
+
+    def others_train(self) -> bool:
+        """True while this process has to stay because others still train; takes its time.
+
+        Called after `leave`. It is at most a second before it answers.
+        """
+        return False
 
     @abc.abstractmethod
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:

@@ -16,6 +16,7 @@ __all__ = [
     "MoxError",
     "NanLossError",
     "PluginError",
+    "ProcessLostError",
     "SpecError",
 ]
 
@@ -42,6 +43,10 @@ class PluginError(MoxError, RuntimeError):
 
 class EngineError(MoxError, RuntimeError):
     """No engine, several engines and no choice, or an engine that cannot do what was asked."""
+
+
+class ProcessLostError(EngineError):
+    """Another process of the cluster is gone, and with it variables that this one needs."""
 
 
 class CheckpointError(MoxError, RuntimeError):

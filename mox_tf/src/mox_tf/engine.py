@@ -12,13 +12,15 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import EngineError
+from mox_core.spec import ModeKeys
 from mox_tf.checkpoint_files import CheckpointFiles
 from mox_tf.devices import Placement, place_towers
 from mox_tf.export import FORMATS
 from mox_tf.graph import build_graph
+from mox_tf.profiling import profile_range
 from mox_tf.program import TensorFlowProgram
-from mox_tf.tf1 import check_version, tf, versions
+from mox_tf.tf1 import check_version, compile_on_cpu, tf, versions
+from mox_tf.update_rules import UPDATE_FLAGS, UpdateRules, update_rules
 
 __all__ = ["TensorFlowEngine"]
 
@@ -34,6 +36,7 @@ class TensorFlowEngine(Engine):
         multi_loss=True,
         auto_batch=True,
         summaries=True,
+        mixed_precision=frozenset({"bfloat16", "float16"}),
         graph=True,
         export_formats=FORMATS,
         native_hooks="tf.train.SessionRunHook",
@@ -41,16 +44,20 @@ class TensorFlowEngine(Engine):
             {
                 "clone_on_cpu",
                 "local_parameter_device",
-                "loss_scale",
                 "num_inter_threads",
                 "num_intra_threads",
+                "profile_steps",
+                "variable_update",
+                "xla",
             }
-        ),
+        )
+        | UPDATE_FLAGS,
     )
 
     def __init__(self) -> None:
         self._placement = Placement()
-        self._loss_scale = 1.0
+        self._rules = UpdateRules()
+        self._profile: tuple[int, int] | None = None
 
     def setup(self, config: EngineConfig) -> Cluster:
         """Finds a device for each tower.
@@ -60,15 +67,19 @@ class TensorFlowEngine(Engine):
         """
         logger = logging.getLogger(self.log_name)
         check_version(logger)
+        if config.get_flag("xla"):
+            compile_on_cpu()  # before TensorFlow looks for devices
         self._placement = place_towers(config.towers, config.get_flag, logger)
-        self._loss_scale = _loss_scale(config.get_flag("loss_scale"))
+        self._rules = update_rules(config.get_flag)
+        self._profile = profile_range(config.get_flag("profile_steps"))
         return Cluster()
 
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
         """Calls the user's functions in a new graph."""
-        placement = Placement() if request.mode == "EXPORT" else self._placement
-        graph = build_graph(request, placement, self._loss_scale)
-        return TensorFlowProgram(request, graph, placement)
+        exports = request.mode == ModeKeys.EXPORT
+        placement = Placement() if exports else self._placement
+        graph = build_graph(request, placement, self._rules)
+        return TensorFlowProgram(request, graph, placement, None if exports else self._profile)
 
     def describe(self) -> dict[str, str]:
         """Versions and devices."""
@@ -81,9 +92,3 @@ class TensorFlowEngine(Engine):
         """Describes a checkpoint that TensorFlow or TF-slim wrote."""
         files = CheckpointFiles.find(prefix)
         return None if files is None else files.infos()
-
-
-def _loss_scale(value: float | str) -> float:
-    if isinstance(value, str) or not value > 0:
-        raise EngineError(f"--loss_scale is {value!r}; engine 'tf' takes a number above 0.")
-    return value

@@ -7,11 +7,13 @@ from typing import Any
 
 from mox_core.engine import ProgramRequest
 from mox_core.spec import Mode, ModeKeys
+from mox_tf.copies import refresh_operation
 from mox_tf.devices import INPUT_DEVICE, Placement
 from mox_tf.inputs import InputPipeline, build_input, placeholders
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower, build_tower
 from mox_tf.training import build_update
+from mox_tf.update_rules import UpdateRules
 
 __all__ = ["InterModel", "ProgramGraph", "build_graph"]
 
@@ -44,6 +46,7 @@ class ProgramGraph:
         input: of the main towers.
         towers: the model, once per tower.
         update: does one training step; None outside of TRAIN.
+        refresh: makes the towers' copies equal to the variables; None when there are none.
         model_variables: names of the variables that the model made; all others are state.
         summary: the first tower's summaries as one serialized protocol buffer, or None.
         summary_tags: their tags.
@@ -56,19 +59,20 @@ class ProgramGraph:
     input: InputPipeline
     towers: tuple[Tower, ...]
     update: Any
+    refresh: Any
     model_variables: frozenset[str]
     summary: Any
     summary_tags: frozenset[str]
     inter: InterModel | None
 
 
-def build_graph(request: ProgramRequest, placement: Placement, loss_scale: float) -> ProgramGraph:
+def build_graph(request: ProgramRequest, placement: Placement, rules: UpdateRules) -> ProgramGraph:
     """Calls the user's functions in a new graph.
 
     Args:
         request: what to build.
         placement: how many towers, and where.
-        loss_scale: see `build_update`.
+        rules: what shapes an update besides the optimizers.
 
     Raises:
         SpecError: what a function returned does not fit.
@@ -90,7 +94,7 @@ def build_graph(request: ProgramRequest, placement: Placement, loss_scale: float
                 request.optimizer_fns,
                 global_step,
                 placement=placement,
-                loss_scale=loss_scale,
+                rules=rules,
             )
         # The optimizer may have defined summaries too: of its learning rate, for example.
         others = {id(s) for tower in towers[1:] for s in tower.summaries}
@@ -102,6 +106,7 @@ def build_graph(request: ProgramRequest, placement: Placement, loss_scale: float
             input=pipeline,
             towers=towers,
             update=update,
+            refresh=refresh_operation([tower.copies for tower in towers]),
             model_variables=model_variables,
             summary=tf.summary.merge(summaries, collections=[]) if summaries else None,
             summary_tags=frozenset(filter(None, map(_summary_tag, summaries))),
@@ -123,7 +128,7 @@ def _build_towers(
         queued=True,
     )
     towers = []
-    for index, inputs in enumerate(pipeline.towers):
+    for index, (inputs, copies) in enumerate(zip(pipeline.towers, placement.copies(), strict=True)):
         with placement.tower_scope(index):
             towers.append(
                 build_tower(
@@ -132,6 +137,7 @@ def _build_towers(
                     request.mode,
                     name=f"tower_{index}" if index else "",
                     reuse=index > 0,
+                    copies=copies,
                 )
             )
     return pipeline, tuple(towers)

@@ -10,7 +10,8 @@ from mox_core.errors import SpecError
 from mox_core.spec import Mode, ModeKeys
 from mox_tf.devices import INPUT_DEVICE
 from mox_tf.input_queue import InputQueue
-from mox_tf.tf1 import DATASET, tf
+from mox_tf.input_spec import InputSpec
+from mox_tf.tf1 import DATASET, VARIABLE, tf
 from mox_tf.user_functions import call_user_function
 
 __all__ = ["InputPipeline", "build_input", "placeholders", "sample_count"]
@@ -125,6 +126,7 @@ def _checked(returned: Any, mode: Mode) -> Any:
         inputs: Any = dict(returned)
     else:
         inputs = list(returned) if isinstance(returned, (list, tuple)) else [returned]
+        inputs = InputSpec(inputs) if isinstance(returned, InputSpec) else inputs
     if not inputs:
         raise SpecError(f"{where} returned an empty {type(returned).__name__}; return tensors.")
     for position, leaf in _leaves(inputs, ""):
@@ -157,7 +159,7 @@ def _made_outside(where: str, what: str) -> SpecError:
 
 
 def _value_of(leaf: Any) -> Any:
-    return leaf.value() if isinstance(leaf, tf.Variable) else leaf
+    return leaf.value() if isinstance(leaf, VARIABLE) else leaf
 
 
 def _leaves(value: Any, position: str) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from mox_tf.tf1 import tf
 __all__ = ["ProgramSession"]
 
 _SECONDS_TO_END = 2.0
+_SECONDS_TO_COMPILE = 120.0  # XLA finishes what it has begun to compile
 
 
 class ProgramSession:
@@ -48,11 +49,14 @@ class ProgramSession:
         if finalize:
             graph.graph.finalize()
         self.session = tf.Session(graph=graph.graph, config=config)
+        self._compiles = bool(config.graph_options.optimizer_options.global_jit_level)
         self.coordinator = tf.train.Coordinator()
         self.feeder: QueueFeeder | None = None
         self._feeders: list[QueueFeeder] = []
         self._threads: list[Any] = []
         self._initialize(initializer, "initializing the variables")
+        if graph.refresh is not None:
+            self.session.run(graph.refresh)
 
     def begin_reading(self) -> None:
         """Initializes tables and local variables, and starts the threads that read the input.
@@ -112,7 +116,8 @@ class ProgramSession:
         # is left to end with the process.
         closing = threading.Thread(target=self.session.close, name="mox-closing", daemon=True)
         closing.start()
-        closing.join(_SECONDS_TO_END)
+        # Should it still be busy when the process ends, it would abort it.
+        closing.join(_SECONDS_TO_COMPILE if self._compiles else _SECONDS_TO_END)
 
     def _begin(self, pipeline: InputPipeline, mode: str) -> QueueFeeder | None:
         if pipeline.initializer is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from mox_core.errors import EngineError
@@ -21,10 +22,25 @@ import tensorflow  # type: ignore[import-untyped, import-not-found, unused-ignor
 use_graph_mode(tensorflow)
 tf: Any = tensorflow.compat.v1
 
-__all__ = ["DATASET", "TENSORFLOW_FOLDER", "check_version", "slice_of", "tf", "versions"]
+__all__ = [
+    "DATASET",
+    "TENSORFLOW_FOLDER",
+    "VARIABLE",
+    "check_version",
+    "chrome_trace",
+    "compile_on_cpu",
+    "nccl_all_sum",
+    "release",
+    "slice_of",
+    "tf",
+    "versions",
+]
 
 DATASET: Any = tensorflow.data.Dataset
 """The base of data sets of both API versions."""
+
+VARIABLE: Any = tensorflow.Variable
+"""The base of variables of all kinds; that of `compat.v1` leaves out resource variables."""
 
 TENSORFLOW_FOLDER: str = os.path.dirname(os.path.abspath(tensorflow.__file__)) + os.sep
 """Where TensorFlow's own source lines are."""
@@ -43,26 +59,30 @@ def versions() -> dict[str, str]:
     }
 
 
+def release() -> tuple[int, int]:
+    """Major and minor version of TensorFlow."""
+    numbers = re.match(r"(\d+)\.(\d+)", tensorflow.__version__)
+    assert numbers is not None, tensorflow.__version__
+    return int(numbers[1]), int(numbers[2])
+
+
 def check_version(logger: logging.Logger) -> None:
     """Warns of a TensorFlow that mox-tf is not tested with.
 
     Raises:
         EngineError: it cannot work.
     """
-    installed = versions()
-    numbers = re.match(r"(\d+)\.(\d+)", installed["tensorflow"])
-    assert numbers is not None, installed
-    release = int(numbers[1]), int(numbers[2])
-    if release < (2, 4):
+    installed, number = versions(), release()
+    if number < (2, 4):
         raise EngineError(
             f"TensorFlow {installed['tensorflow']} is too old for mox-tf.\n"
             "  Install one from 2.15 to 2.21, for example with:  pip install tensorflow==2.21.0"
         )
-    if not (2, 15) <= release < (2, 22):
+    if not (2, 15) <= number < (2, 22):
         logger.warning(
             "mox-tf is tested with TensorFlow 2.15 to 2.21; this is %s.", installed["tensorflow"]
         )
-    if release == (2, 20) and int(installed["protobuf"].split(".")[0]) >= 7:
+    if number == (2, 20) and int(installed["protobuf"].split(".")[0]) >= 7:
         logger.warning(
             "TensorFlow 2.20 cannot write text graphs with protobuf %s: hooks that do will fail. "
             "Install TensorFlow 2.21, or protobuf<7.",
@@ -76,3 +96,26 @@ def slice_of(variable: Any) -> Any:
     It has `full_name`, `full_shape`, `var_offset` and `var_shape`.
     """
     return variable._get_save_slice_info()
+
+
+def nccl_all_sum(tensors: Sequence[Any]) -> list[Any]:
+    """The sum of tensors that lie on different GPUs, on each of these GPUs."""
+    from tensorflow.python.ops import nccl_ops  # type: ignore[import-untyped, unused-ignore]
+
+    sums: list[Any] = nccl_ops.all_sum(tensors)
+    return sums
+
+
+def chrome_trace(step_stats: Any) -> str:
+    """The `StepStats` of a traced step in the format of chrome://tracing."""
+    from tensorflow.python.client import timeline  # type: ignore[import-untyped, unused-ignore]
+
+    trace: str = timeline.Timeline(step_stats).generate_chrome_trace_format()
+    return trace
+
+
+def compile_on_cpu() -> None:
+    """Lets XLA's automatic clustering work on CPUs too; counts until the first session."""
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if "tf_xla_cpu_global_jit" not in flags:
+        os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_cpu_global_jit".strip()

@@ -32,6 +32,7 @@ class ProgramVariables:
         saver: writes them.
         are_finite: one boolean per name in `floating`.
         floating: names of the variables that can hold NaN.
+        refresh: makes the towers' copies equal to the variables; None when there are none.
     """
 
     by_name: Mapping[str, Any]
@@ -39,9 +40,10 @@ class ProgramVariables:
     saver: Any
     are_finite: Any
     floating: tuple[str, ...]
+    refresh: Any = None
 
     @classmethod
-    def of_default_graph(cls, model: frozenset[str]) -> ProgramVariables:
+    def of_default_graph(cls, model: frozenset[str], refresh: Any) -> ProgramVariables:
         """Takes the variables of the default graph and adds the operations that they need."""
         by_name = {variable.op.name: variable for variable in tf.global_variables()}
         floating = {n: v for n, v in by_name.items() if v.dtype.is_floating}
@@ -54,7 +56,7 @@ class ProgramVariables:
         with tf.name_scope("are_finite"):
             finite = [tf.reduce_all(tf.is_finite(v.value())) for v in floating.values()]
             are_finite = tf.stack(finite) if finite else tf.constant([], tf.bool)
-        return cls(by_name, model, saver, are_finite, tuple(floating))
+        return cls(by_name, model, saver, are_finite, tuple(floating), refresh)
 
     def infos(self) -> list[VariableInfo]:
         """Describes them, without running anything."""
@@ -157,6 +159,8 @@ class ProgramVariables:
                 initializers, feeds, size = [], {}, 0
         if initializers:
             session.run(initializers, feeds)
+        if self.refresh is not None:
+            session.run(self.refresh)
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,23 @@ DEFINITIONS: tuple[Flag, ...] = (
         _TRAINING,
         words=("dynamic",),
     ),
-    Flag("gradient_clip_type", str, None, "how to clip gradients", _TRAINING),
+    Flag(
+        "gradient_clip_type",
+        str,
+        None,
+        "norm: the gradients of a loss together; value: each number of them",
+        _TRAINING,
+        choices=("norm", "value"),
+    ),
     Flag("gradient_clip", float, None, "limit at which gradients are clipped", _TRAINING),
+    Flag(
+        "profile_steps",
+        str,
+        "",
+        "first and last step to profile, such as 100,102; the traces go into log_dir",
+        _TRAINING,
+    ),
+    Flag("xla", bool, False, "compile the program with XLA", _DEVICES),
     Flag("num_gpus", int, 1, "towers in this process, one per GPU", _DEVICES),
     Flag("clone_on_cpu", bool, False, "place the towers on the CPU", _DEVICES),
     Flag(
@@ -116,5 +131,11 @@ DEFINITIONS: tuple[Flag, ...] = (
     ),
     Flag("sync_replicas", bool, False, "workers update the variables together", _CLUSTER),
     Flag("server_protocol", str, "grpc", "protocol between the processes", _CLUSTER),
-    Flag("session_timeout", int, 0, "seconds to wait for the cluster; 0: no limit", _CLUSTER),
+    Flag(
+        "session_timeout",
+        int,
+        600,
+        "seconds to wait for other processes of the cluster; 0: no limit",
+        _CLUSTER,
+    ),
 )

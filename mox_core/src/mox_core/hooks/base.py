@@ -52,6 +52,15 @@ class RunHook:
     def on_step_end(self, run: RunState, results: StepResults) -> None:
         """Step number `run.step - 1` is done; `results` holds what `fetch` asked for."""
 
+    def on_restored(self, run: RunState) -> None:
+        """In the middle of a run the variables went back to a checkpoint, and `run.step` with them.
+
+        Happens when a process that held variables is lost (see docs/clusters.md).
+        """
+
+    def on_wait(self, run: RunState) -> None:
+        """This process has done its steps; others still train. Called about every second."""
+
     def on_eval_end(self, run: RunState, metrics: Mapping[str, float]) -> None:
         """An evaluation (in training: of the inter mode) is done."""
 

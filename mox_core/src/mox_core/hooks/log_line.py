@@ -40,6 +40,9 @@ class LogHook(RunHook):
         self._last_time = time.perf_counter()
         self._last_step = run.step
 
+    def on_restored(self, run: RunState) -> None:
+        self.on_start(run)
+
     def on_step_end(self, run: RunState, results: StepResults) -> None:
         now = time.perf_counter()
         samples = self._samples_per_step(run, results) * (run.step - self._last_step)

@@ -51,6 +51,10 @@ class MetricsHook(RunHook):
                 f"{path} cannot be written: {error.strerror}.\n  Choose another log_dir."
             ) from error
 
+    def on_restored(self, run: RunState) -> None:
+        self._close()
+        self.on_start(run)
+
     def on_step_end(self, run: RunState, results: StepResults) -> None:
         if not run.plan.training:
             return

@@ -64,6 +64,14 @@ class SaveHook(RunHook):
     def on_step_end(self, run: RunState, results: StepResults) -> None:
         self._save(run)
 
+    def on_wait(self, run: RunState) -> None:
+        due = self._every_steps is not None and (
+            run.global_step - (self._saved_step or 0) >= self._every_steps
+        )
+        late = time.monotonic() - self._last_time
+        if due or (self._every_secs is not None and late >= self._every_secs):
+            self._save(run)
+
     def on_end(self, run: RunState) -> None:
         self._save(run)
 

@@ -30,6 +30,7 @@ def run_loop(run: RunState, hooks: Sequence[RunHook]) -> None:
     while not run.should_stop():
         if run.end_step is not None and run.step >= run.end_step:
             run.stop(f"max_number_of_steps={run.end_step} reached")
+            run.ended_by_itself = True
             break
         target, looking = _next_look(run, hooks, pace.steps_alone())
         fetch = Fetch()
@@ -49,6 +50,7 @@ def run_loop(run: RunState, hooks: Sequence[RunHook]) -> None:
         elif results.outputs:
             raise AssertionError("outputs are fetched in single steps only")
         if results.ended == "data":
+            run.ended_by_itself = run.stop_reason is None
             run.stop("the data ended")
         elif results.ended == "hook":
             run.stop("a hook of the engine's own kind asked to stop")
@@ -56,6 +58,22 @@ def run_loop(run: RunState, hooks: Sequence[RunHook]) -> None:
             run.stop("another process ended the run")
     if run.stop_reason is None:
         run.stop("interrupted")
+    if run.plan.training:
+        _wait_for_others(run, hooks)
+
+
+def _wait_for_others(run: RunState, hooks: Sequence[RunHook]) -> None:
+    """Stays while other processes still change the variables that this one saves."""
+    run.program.leave(stop_others=not run.ended_by_itself)
+    while run.program.others_train():
+        if run.interrupted() and run.ended_by_itself:
+            run.ended_by_itself = False
+            run.program.leave(stop_others=True)
+        run.global_step = run.program.global_step
+        for hook in hooks:
+            hook.on_wait(run)
+    if run.cluster.world_size > 1:
+        run.global_step = run.program.global_step
 
 
 def _next_look(

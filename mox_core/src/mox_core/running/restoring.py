@@ -25,6 +25,10 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         CheckpointError: nothing to load outside TRAIN, or it is damaged or does not fit.
     """
     plan, program = run.plan, run.program
+    if program.joined:
+        run.logger.info("Joining the training at global step %d.", program.global_step)
+        _set_steps(run)
+        return
     found = latest_checkpoint(plan.log_dir) if plan.log_dir else None
     if found:
         if plan.checkpoint_path:
@@ -46,9 +50,13 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
             "  Train first, or pass mox.run(checkpoint_path=...)."
         )
     run.checkpoint = found
-    run.global_step = program.global_step
-    if plan.training:
-        run.step = run.global_step
+    _set_steps(run)
+
+
+def _set_steps(run: RunState) -> None:
+    run.global_step = run.program.global_step
+    if run.plan.training:
+        run.step = run.program.first_step
 
 
 def restore_all(program: Program, prefix: str, *, state: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mox_core.checkpoint import CheckpointStore
 from mox_core.engine import Engine, EngineConfig, ProgramRequest
-from mox_core.errors import MoxError
+from mox_core.errors import EngineError, MoxError, ProcessLostError
 from mox_core.flags import get_flag
 from mox_core.hooks.base import RunHook
 from mox_core.hooks.eval_means import EvalMeansHook
@@ -33,6 +33,8 @@ from mox_core.running.state import RunResult, RunState
 from mox_core.spec import ModeKeys
 
 __all__ = ["run"]
+
+_MOST_LOSSES_IN_A_ROW = 3
 
 
 def run(
@@ -139,7 +141,11 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
     check_capabilities(engine, plan)
     warn_of_ignored_flags(engine, logger)
     export_format = resolve_format(engine, plan.export_format)
-    cluster = engine.setup(EngineConfig(towers=plan.towers, get_flag=get_flag))
+    cluster = engine.setup(
+        EngineConfig(plan.towers, get_flag, mode=plan.mode, interrupted=guard.requested)
+    )
+    if not cluster.takes_part:
+        return RunResult(str(plan.mode), 0, 0, {}, {}, "this process has no steps to run")
     store = None
     if plan.training and plan.log_dir and cluster.is_chief:
         store = CheckpointStore(plan.log_dir, engine=engine.name, keep=plan.keep_checkpoints)
@@ -156,7 +162,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
     )
     program = engine.build(request)
     try:
-        if export_format and plan.log_dir:
+        if export_format and plan.log_dir and cluster.is_chief:
             check_export(program.export_spec, plan.log_dir)
         run = RunState(plan, program, cluster, logger, guard.requested)
         hooks = _hooks(run, store)
@@ -165,7 +171,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         _set_end(run)
         _run_with_hooks(run, hooks)
         export_dir = None
-        if export_format and guard.received is None and cluster.is_chief:
+        if export_format and cluster.is_chief and guard.received is None:
             export_dir = export_model(engine, run, request, export_format)
             get_manager().notify("mox_export_saved", run=run, path=export_dir)
     finally:
@@ -195,9 +201,16 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
     try:
         for hook in hooks:
             hook.on_start(run)
-        run_loop(run, hooks)
-        for hook in hooks:
-            hook.on_end(run)
+        ending = list(hooks)
+        while True:
+            try:
+                run_loop(run, hooks)
+                while ending:
+                    ending[0].on_end(run)
+                    del ending[0]
+                break
+            except ProcessLostError as lost:
+                _go_back(run, hooks, lost)
     except BaseException as error:
         for hook in hooks:
             hook.on_error(run, error)
@@ -206,6 +219,28 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.warning("No step was run: input_fn(%s) gave no data.", run.mode)
     elif run.stop_reason and run.stop_reason.startswith("early stopping"):
         run.logger.info("Stopped at step %d: %s.", run.last_step, run.stop_reason)
+
+
+def _go_back(run: RunState, hooks: Sequence[RunHook], lost: ProcessLostError) -> None:
+    """Waits for the lost process to come back; continues from the newest checkpoint.
+
+    Raises:
+        EngineError: it does not come back, or there is no checkpoint.
+    """
+    run.losses_in_a_row = run.losses_in_a_row + 1 if run.global_step == run.gone_back_to else 1
+    if run.losses_in_a_row > _MOST_LOSSES_IN_A_ROW:
+        raise lost
+    run.logger.warning("%s", lost)
+    run.program.rejoin()
+    if not run.program.joined and run.checkpoint is None:
+        raise EngineError(
+            f"{lost}\n  It has come back empty, and there is no checkpoint to go on from; "
+            "with mox.run(log_dir=...) there is."
+        ) from lost
+    load_variables(run, hooks)
+    run.gone_back_to = run.global_step
+    for hook in hooks:
+        hook.on_restored(run)
 
 
 def _set_end(run: RunState) -> None:
@@ -264,6 +299,8 @@ def _hooks(run: RunState, store: CheckpointStore | None) -> list[RunHook]:
 def _spec_hooks(run: RunState) -> list[RunHook]:
     """The hooks of the ModelSpec; those that evaluate come from its inter-mode twin."""
     program = run.program
+    if not run.cluster.is_chief:
+        return [hook for hook in program.hooks if not hook.inter_mode]
     own = [hook for hook in program.hooks if not hook.inter_mode]
     evaluating = [hook for hook in program.inter_hooks if hook.inter_mode]
     inactive = [hook for hook in program.hooks if hook.inter_mode]

@@ -32,6 +32,9 @@ class RunState:
         metrics: the newest `log_info` values, name -> float; in EVAL at the end their means.
         eval_metrics: the newest means of the inter mode.
         stop_reason: why the run ends; None while it goes on.
+        gone_back_to: the global step to which the loss of a process put the run back last.
+        losses_in_a_row: how many such losses came without a step between them.
+        ended_by_itself: it ends because its steps are done or its data ended.
         checkpoint: the newest checkpoint that was loaded or saved.
     """
 
@@ -47,7 +50,10 @@ class RunState:
     metrics: dict[str, float] = field(default_factory=dict)
     eval_metrics: dict[str, float] = field(default_factory=dict)
     stop_reason: str | None = None
+    ended_by_itself: bool = False
     checkpoint: str | None = None
+    gone_back_to: int | None = None
+    losses_in_a_row: int = 0
     on_eval: Callable[[Mapping[str, float]], None] = lambda metrics: None
     on_saved: Callable[[str], None] = lambda path: None
 
