@@ -22,6 +22,7 @@ from mox_core.storage.http.signers import Anonymous
 FUZZ = settings(
     max_examples=150,
     deadline=None,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -290,22 +290,26 @@ def test_a_stopped_copy_leaves_nothing(tmp_path: Path, kind: int, up: bool) -> N
         source=source,
         target="flaky://b/up" if up else str(target),
     )
+    # Unbuffered: what readline reads ahead, communicate would not see.
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
     )
     assert process.stdout is not None
-    before = []
+    before: list[str] = []
     while "ready" not in before:
-        before.append(process.stdout.readline().strip())
+        before.append(process.stdout.readline().decode().strip())
         assert before[-1], "the script ended early"
     process.send_signal(kind)
     out, err = process.communicate(timeout=30)  # the threads hang for 60 s
-    lines = before + out.split()
+    lines = before + out.decode().split()
     assert "interrupt" in lines
     assert lines.count("begin") == lines.count("abort")
     assert ("begin" in lines) is up
     assert process.returncode == -kind if kind == signal.SIGTERM else process.returncode != 0
-    assert ("KeyboardInterrupt" in err) is (kind == signal.SIGINT)
+    assert (b"KeyboardInterrupt" in err) is (kind == signal.SIGINT)
     if not up:
         assert not [path.name for path in target.rglob("*") if path.name.startswith(".mox")]
         assert len(list(target.iterdir())) < 30
