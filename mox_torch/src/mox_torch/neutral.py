@@ -148,6 +148,11 @@ class NeutralModel:
                 )
 
     def _check(self, trace: Trace, inputs: Sequence[torch.Tensor]) -> None:
+        if len(inputs) != len(trace.inputs):
+            raise SpecError(
+                f"a batch has {len(inputs)} inputs, and the model was built for "
+                f"{len(trace.inputs)}.\n  Give the same inputs in every batch."
+            )
         for tensor, given in zip(trace.inputs.values(), inputs, strict=True):
             if tuple(given.shape[1:]) != tensor.shape[1:]:
                 raise SpecError(
