@@ -5,8 +5,8 @@
 
 All contenders train the same model on the same batches, in one process and on one thread, in turns.
 A figure is the median over the rounds of the CPU time per step; a ratio is that of the hand-written
-loop over it (1: as fast; more is better). `mox neutral` is the same network over `mox.nn`. Figures of
-a busy machine vary by several per cent even so.
+loop over it (1: as fast; more is better). `mox neutral` is the same network over `mox.nn`. Figures
+of a busy machine vary by several per cent even so.
 """
 
 from __future__ import annotations
