@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from mox_core.optim import OPTIMIZER_NAMES
 from mox_core.plugins import get_manager, hookimpl
 from mox_core.testing import ToyEngine
 
-TEXT = (Path(__file__).parents[2] / "docs" / "nn.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "nn.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -35,22 +37,36 @@ class Toy:
         return ToyEngine()
 
 
-def test_the_first_example_trains(monkeypatch, tmp_path):
-    """As it stands, on the toy engine, with few steps."""
+@pytest.fixture
+def toy_script(monkeypatch, tmp_path):
+    """Scripts run in an empty folder, for three steps, with the toy engine installed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOX_MAX_STEPS", "3")
+    get_manager().register(Toy(), "toy", kind="engine")
+
+    def arguments(*given):
+        monkeypatch.setattr("sys.argv", ["train.py", "--engine", "toy", *given])
+        registry().reset()
+
+    yield arguments
+    get_manager().unregister("toy", kind="engine")
+
+
+def test_the_first_example_trains(toy_script, tmp_path):
     random = np.random.default_rng(0)
     data = {
         "images": random.normal(size=(8, 784)).astype(np.float32),
         "labels": random.integers(0, 10, 8),
     }
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MOX_MAX_STEPS", "3")
-    monkeypatch.setattr("sys.argv", ["train.py", "--engine", "toy"])
-    registry().reset()
-    get_manager().register(Toy(), "toy", kind="engine")
-    try:
-        exec(EXAMPLES[0], data)
-    finally:
-        get_manager().unregister("toy", kind="engine")
+    toy_script()
+    exec(EXAMPLES[0], data)
+    assert (tmp_path / "logs" / "model.ckpt-3.mox.json").is_file()
+
+
+def test_the_script_for_every_engine_trains(toy_script, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    toy_script("--log_dir", "logs", "--batch_size", "8")
+    runpy.run_path(str(ROOT / "examples" / "train_mnist_any_engine.py"), run_name="__main__")
     assert (tmp_path / "logs" / "model.ckpt-3.mox.json").is_file()
 
 

@@ -286,6 +286,16 @@ def test_channels_last_computes_the_same():
     assert advance(program, 2) == pytest.approx(expected, rel=1e-5)
 
 
+def test_losses_that_are_looked_at_late_are_named_all_the_same():
+    batches = data()
+    batches[2][0][:] = float("nan")
+    program = build(batches=batches)
+    program._waiting_is_dear = True  # as on a GPU
+    results = program.run_steps(5, Fetch(), never)
+    assert (results.steps, results.ended, results.nonfinite) == (3, "nan", ("loss",))
+    assert program.nonfinite_variables(), "that is what keeps a checkpoint from being written"
+
+
 # ---- What is refused -----------------------------------------------------------------------------
 
 

@@ -140,6 +140,7 @@ def test_weights_lie_as_pytorch_wants_them(build):
     native = program._store.trainable()
     assert native["conv1/weights"].shape == (8, 2, 3, 3)
     assert program.variables()["conv1/weights"].shape == (3, 3, 2, 8)
+    assert native["logits/weights"].shape == program.variables()["logits/weights"].shape[::-1]
     infos = {info.name: info.shape for info in program.variable_infos()}
     assert infos["separable/depthwise_weights"] == (3, 3, 8, 2)
     assert infos["separable/depthwise_weights/Momentum"] == (3, 3, 8, 2)

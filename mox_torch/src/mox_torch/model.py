@@ -67,7 +67,11 @@ class NativeModel:
         self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
     ) -> ModelSpec:
         """Calls model_fn, which always computes everything."""
-        spec = ModelSpec.require(self._model_fn(batch, mode), mode)
+        spec = self._model_fn(batch, mode)
+        if not (
+            losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, torch.Tensor)
+        ):
+            spec = ModelSpec.require(spec, mode)
         if not torch.is_grad_enabled():  # a training step's would keep its graph alive
             self._first.setdefault(mode, spec)
         return spec

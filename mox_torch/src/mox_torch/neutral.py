@@ -21,7 +21,14 @@ from mox_core.nn.tensor import Tensor, Variable
 from mox_core.nn.tracing import InputSpec, Trace
 from mox_core.spec import Mode, ModelSpec
 from mox_torch.inputs import Batch
-from mox_torch.nn_code import CONV, DEPTHWISE, LOGICAL, compile_graph, kernel_layouts
+from mox_torch.nn_code import (
+    CONV,
+    DENSE,
+    DEPTHWISE,
+    LOGICAL,
+    compile_graph,
+    kernel_layouts,
+)
 from mox_torch.store import VariableStore
 
 __all__ = ["NeutralModel"]
@@ -148,6 +155,11 @@ class NeutralModel:
                 )
 
     def _check(self, trace: Trace, inputs: Sequence[torch.Tensor]) -> None:
+        if len(inputs) != len(trace.inputs):
+            raise SpecError(
+                f"a batch has {len(inputs)} inputs, and the model was built for "
+                f"{len(trace.inputs)}.\n  Give the same inputs in every batch."
+            )
         for tensor, given in zip(trace.inputs.values(), inputs, strict=True):
             if tuple(given.shape[1:]) != tensor.shape[1:]:
                 raise SpecError(
@@ -166,6 +178,8 @@ def _native(variable: Variable, layout: str) -> torch.Tensor:
         value = value.permute(3, 2, 0, 1)
     elif layout == DEPTHWISE:
         value = value.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
+    elif layout == DENSE:
+        return value.t().contiguous()
     if layout == LOGICAL:
         return value.clone()
     return value.contiguous(memory_format=torch.channels_last)
@@ -175,6 +189,8 @@ def _view(variable: Variable, layout: str) -> Callable[[torch.Tensor], torch.Ten
     """Native -> logical layout, as a view that can be written to."""
     if layout == CONV:
         return lambda native: native.permute(2, 3, 1, 0)
+    if layout == DENSE:
+        return lambda native: native.t()
     if layout == DEPTHWISE:
         sizes = (variable.shape[2], variable.shape[3])
         return lambda native: native.squeeze(1).unflatten(0, sizes).permute(2, 3, 0, 1)  # type: ignore[no-untyped-call]

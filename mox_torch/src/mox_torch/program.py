@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -84,6 +85,8 @@ class TorchProgram(Program):
             self.inter_hooks = checked_hooks(inter_call.spec)
         self._store.freeze()
         self._synchronized = False
+        self._waiting_is_dear = settings.device.type != "cpu"
+        self._unseen: list[torch.Tensor] = []
         self._variables = Variables(
             self._store, [one.state for one in self._trainer.updates] if self._trainer else []
         )
@@ -174,6 +177,8 @@ class TorchProgram(Program):
                     results.outputs += [call.outputs() for call in calls]
                 if self._trainer and not self._finish(results, calls):
                     break
+        if self._unseen:
+            self._look_back(results)
         results.global_step = self.global_step
         if fetch.values and calls and looked_at:
             results.values = [self._values(tower) for tower in self._per_tower(calls)]
@@ -212,22 +217,30 @@ class TorchProgram(Program):
         """Updates the variables; False when a loss is not finite, before the update."""
         assert self._trainer is not None
         if self.request.stop_on_nan:
-            results.nonfinite = self._nonfinite(calls)
-            if results.nonfinite:
-                results.ended = "nan"
+            losses = [loss.detach() for call in calls for loss in call.spec.losses]
+            if self._waiting_is_dear:
+                self._unseen.append(torch.stack(losses))
+            elif not all(math.isfinite(loss.item()) for loss in losses):
+                results.ended, results.nonfinite = "nan", self._names_of_nonfinite(losses)
                 self._trainer.clear()
                 return False
         self._trainer.apply(self._variables.global_step)
         self._variables.global_step += 1
         return True
 
-    def _nonfinite(self, calls: list[ModelCall]) -> tuple[str, ...]:
-        bad: dict[str, None] = {}
-        for call in calls:
-            for name, loss in zip(self._loss_names, call.spec.losses, strict=True):
-                if not math.isfinite(loss.item()):
-                    bad[name] = None
-        return tuple(bad)
+    def _look_back(self, results: StepResults) -> None:
+        """Looks at the losses of all steps of this call at once, and waits for the device once."""
+        rows = torch.stack(self._unseen).cpu()
+        self._unseen = []
+        bad = (~torch.isfinite(rows)).any(dim=1).nonzero().flatten().tolist()
+        if bad:
+            results.ended, results.steps = "nan", bad[0] + 1
+            results.nonfinite = self._names_of_nonfinite(list(rows[bad[0]]))
+
+    def _names_of_nonfinite(self, losses: list[torch.Tensor]) -> tuple[str, ...]:
+        names = itertools.cycle(self._loss_names)
+        bad = [name for name, loss in zip(names, losses, strict=False) if not loss.isfinite()]
+        return tuple(dict.fromkeys(bad))
 
     def _per_tower(self, calls: list[ModelCall]) -> list[list[ModelCall]]:
         count = self._settings.accumulate if self._trainer else 1

@@ -56,6 +56,7 @@ class Feed:
                 f"input_fn returned {got} in mode {mode!s}.\n"
                 "  Return an iterable of batches, such as a list or a generator."
             )
+        self._keys: list[Any] = []  # those of the first item
         self._begin()
         first = next(self._batches, None)
         if first is None:
@@ -102,7 +103,13 @@ class Feed:
             named = dict(item)
         else:
             named = dict(enumerate(item if isinstance(item, (tuple, list)) else [item]))
-        return {key: self._array(value, key, number) for key, value in named.items()}
+        self._keys = self._keys or list(named)
+        if set(named) != set(self._keys):
+            raise SpecError(
+                f"item {number} of input_fn({self._mode!s}) has the inputs {list(named)}, "
+                f"the first one has {self._keys}.\n  Give the same inputs in every item."
+            )
+        return {key: self._array(named[key], key, number) for key in self._keys}
 
     def _array(self, value: Any, key: object, number: int) -> Array:
         try:

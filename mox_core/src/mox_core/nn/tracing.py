@@ -8,6 +8,7 @@ from typing import Any
 
 from mox_core.errors import SpecError
 from mox_core.nn.graph import Graph, VariableStore
+from mox_core.nn.lowering import monitored
 from mox_core.nn.tensor import Shape, Tensor
 from mox_core.spec import Mode, ModelSpec, not_scalar_error
 
@@ -85,6 +86,11 @@ def _check(spec: ModelSpec, graph: Graph, mode: Mode) -> None:
             raise not_scalar_error(f"log_info[{name!r}]", value.shape, mode)
     for name, value in (spec.output_info or {}).items():
         _check_tensor(f"ModelSpec.output_info[{name!r}]", value, graph)
+    for hook in spec.hooks or ():
+        for name, value in monitored(hook).items():
+            _check_tensor(f"hooks: monitor_info[{name!r}]", value, graph)
+            if value.shape:
+                raise not_scalar_error(f"hooks: monitor_info[{name!r}]", value.shape, mode)
     if spec.export_spec is not None:
         for field in ("inputs_dict", "outputs_dict"):
             for name, value in getattr(spec.export_spec, field).items():

@@ -249,6 +249,11 @@ CASES: Mapping[str, Case] = {
     "gather": Case(
         lambda i, table: ops.gather(table, i), (_labels(3, 2, classes=4),), (_random(4, 3),)
     ),
+    "gather by int32": Case(
+        lambda i, table: ops.gather(table, ops.cast(i, "int32")),
+        (_labels(3, classes=4),),
+        (_random(4, 3),),
+    ),
     "resize_bilinear up": Case(lambda x: ops.resize_bilinear(x, (7, 5)), (_random(2, 3, 4, 2),)),
     "resize_bilinear down": Case(lambda x: ops.resize_bilinear(x, (3, 2)), (_random(2, 7, 5, 2),)),
     "resize_nearest": Case(lambda x: ops.resize_nearest(x, (5, 2)), (_random(2, 3, 4, 2),)),
@@ -301,6 +306,11 @@ CASES: Mapping[str, Case] = {
         (_labels(3, 2, classes=5),),
         gradient=False,
     ),
+    "one_hot of uint8": Case(
+        lambda labels: ops.one_hot(labels, 5),
+        (_labels(6, classes=5).astype(np.uint8),),
+        gradient=False,
+    ),
     # classification
     "softmax": _unary(lambda x: ops.softmax(x * 30)),
     "softmax of images": Case(ops.softmax, (_random(2, 2, 3, 4),)),
@@ -315,6 +325,10 @@ CASES: Mapping[str, Case] = {
         lambda x, y: active_graph("").add("sparse_softmax_cross_entropy", (x * 9, y)),
         (_random(4, 3), _labels(4, classes=3)),
     ),
+    "sparse_softmax_cross_entropy of int32": Case(
+        lambda x, y: active_graph("").add("sparse_softmax_cross_entropy", (x, y)),
+        (_random(4, 3), _labels(4, classes=3).astype(np.int32)),
+    ),
     "sparse_softmax_cross_entropy weighted": Case(
         lambda x, y, w: nn.sparse_softmax_cross_entropy(x, y, weights=w),
         (_random(4, 3), _labels(4, classes=3), np.array([1.0, 0.0, 3.0, 2.0])),
@@ -326,6 +340,11 @@ CASES: Mapping[str, Case] = {
     "mean_squared_error": Case(nn.mean_squared_error, (_random(3, 4), _random(3, 4, seed=1))),
     "in_top_k": Case(
         lambda x, y: ops.in_top_k(x, y, 2), (_random(9, 5), _labels(9, classes=5)), gradient=False
+    ),
+    "in_top_k of int32": Case(
+        lambda x, y: ops.in_top_k(x, y, 3),
+        (_random(9, 5), _labels(9, classes=5).astype(np.int32)),
+        gradient=False,
     ),
     "accuracy": Case(
         lambda x, y: nn.accuracy(x, y), (_random(9, 3), _labels(9, classes=3)), gradient=False

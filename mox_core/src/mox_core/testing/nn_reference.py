@@ -85,7 +85,7 @@ def _conv2d(
     total: Any = 0.0
     for (i, j), pixels in _views(_padded(x, pads), weights.shape[:2], strides, dilations):
         if groups == 1:
-            total = total + pixels @ weights[i, j]
+            total = total + np.tensordot(pixels, weights[i, j], 1)
         else:
             part = np.einsum(
                 "nhwgc,cgo->nhwgo", _by_group(pixels, groups), _by_group(weights[i, j], groups)
@@ -116,7 +116,7 @@ def _conv2d_grads(
     ):
         by_group = _by_group(weights[i, j], groups)
         if groups == 1:
-            target += g @ weights[i, j].T
+            target += np.tensordot(g, weights[i, j].T, 1)
             to_weights[i, j] = np.tensordot(pixels, g, ((0, 1, 2), (0, 1, 2)))
         else:
             target += np.einsum("nhwgo,cgo->nhwgc", of_groups, by_group).reshape(pixels.shape)

@@ -146,6 +146,26 @@ class NeutralRunsTier:
         with pytest.raises(SpecError, match="points"):
             neutral_run(TRAIN, input_fn=lambda mode, /: batches)
 
+    def test_a_later_batch_with_other_inputs(self, neutral_run: Run) -> None:
+        points, labels = _samples(20, 0)
+        batches = [{"points": points, "labels": labels}, {"points": points}]
+        with pytest.raises(SpecError, match="inputs"):
+            neutral_run(TRAIN, input_fn=lambda mode, /: batches)
+
+    def test_a_monitored_value_that_is_no_scalar(self, neutral_run: Run) -> None:
+        def model_fn(inputs: Any, mode: str) -> Any:
+            loss = nn.l2_loss(nn.fully_connected(inputs["points"], 2))
+            hook = mox.LogEvaluationMetricHook(
+                {"points": inputs["points"]},
+                batch_size=20,
+                samples_in_train=120,
+                samples_in_eval=50,
+            )
+            return mox.ModelSpec(loss=loss, log_info={"loss": loss}, hooks=[hook])
+
+        with pytest.raises(SpecError, match="monitor_info"):
+            neutral_run(TRAIN, model_fn=model_fn, inter_mode=EVAL)
+
     def test_a_native_optimizer_in_a_neutral_script(self, neutral_run: Run) -> None:
         with pytest.raises(SpecError, match="optimizer"):
             neutral_run(TRAIN, optimizer_fn=lambda: object())
