@@ -21,7 +21,7 @@ from mox_tf.export import FORMATS, write_saved_model
 from mox_tf.failures import DATA_ENDED, step_error
 from mox_tf.graph import ProgramGraph
 from mox_tf.native_hooks import HookRunner, chosen_hooks
-from mox_tf.session import ProgramSession
+from mox_tf.session import Initializers, ProgramSession
 from mox_tf.stepping import StepGraph, StepKind
 from mox_tf.tf1 import tf
 from mox_tf.variables import ProgramVariables
@@ -82,12 +82,17 @@ class TensorFlowProgram(Program):
             for hook in [*self._native_hooks, *inter_native_hooks(self._graph.inter)]:
                 hook.begin()
             variables = ProgramVariables.of_default_graph(self._graph.model_variables)
-        session = ProgramSession(
-            self._graph,
-            self._placement.session_config(),
-            finalize=self.request.mode != ModeKeys.EXPORT,
-        )
-        self._opened = session, variables
+            self._initializers = Initializers.of_default_graph()
+        if self.request.mode != ModeKeys.EXPORT:
+            self._graph.graph.finalize()
+        self._opened = self._open_session(), variables
+
+    def _open_session(self) -> ProgramSession:
+        """Opens a session whose variables are initialized."""
+        session = ProgramSession(self._graph, self._placement.session_config(), self._initializers)
+        session.initialize()
+        session.initialize_resources()
+        return session
 
     # ---- Steps -----------------------------------------------------------------------------------
 

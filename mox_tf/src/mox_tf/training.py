@@ -7,6 +7,7 @@ from typing import Any
 
 from mox_core.errors import SpecError
 from mox_core.spec import ModelSpec
+from mox_tf.cluster.exchange import GradientExchange
 from mox_tf.devices import Placement
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower
@@ -24,6 +25,7 @@ def build_update(
     *,
     placement: Placement,
     loss_scale: float = 1.0,
+    exchange: GradientExchange | None = None,
 ) -> Any:
     """Builds the operation that does one training step.
 
@@ -37,6 +39,7 @@ def build_update(
         global_step: the variable.
         placement: the devices of the towers.
         loss_scale: factor of the losses while gradients are computed.
+        exchange: with other processes.
 
     Raises:
         SpecError: a loss trains no variable, or optimizer_fn does not fit.
@@ -47,7 +50,11 @@ def build_update(
         _mean_gradients(towers, index, optimizer, placement, loss_scale)
         for index, optimizer in enumerate(optimizers)
     ]
-    before = [gradient for pairs in per_loss for gradient, _ in pairs] + towers[0].update_ops
+    update_ops = towers[0].update_ops
+    if exchange is not None:
+        per_loss = [exchange.share(pairs) for pairs in per_loss]
+        update_ops = []
+    before = [gradient for pairs in per_loss for gradient, _ in pairs] + update_ops
     update = None
     for index in reversed(range(len(optimizers))):
         with placement.parameter_scope(), tf.control_dependencies(before):
@@ -55,7 +62,7 @@ def build_update(
                 optimizers[index].apply_gradients, per_loss[index], None if index else global_step
             )
         before = [*before, update]
-    return update
+    return exchange.finish(update, towers[0].update_ops) if exchange is not None else update
 
 
 def _make_optimizers(optimizer_fns: Sequence[Callable[[], Any]], spec: ModelSpec) -> list[Any]:

@@ -116,6 +116,10 @@ def run(
         with InterruptGuard() as guard:
             try:
                 result = _run(chosen, plan, guard, logger)
+            except KeyboardInterrupt:
+                if guard.received is None:
+                    raise
+                raise SystemExit(guard.exit_code) from None  # nothing was begun that could be saved
             finally:
                 chosen.close()
     except MoxError as error:
