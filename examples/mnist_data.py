@@ -131,7 +131,9 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
         )
     dimensions = magic % 256
     header = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", content[4:header].ljust(header - 4, b"\0"))
+    if len(content) < header:
+        raise DataError(f"{path} ends after {len(content)} bytes.\n  Download it again.")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
     values = np.frombuffer(content, np.uint8)[header:]
     if values.size != np.prod(shape):
         raise DataError(

@@ -30,13 +30,13 @@ def run_logger(name: str, level: str = "INFO") -> logging.Logger:
     if logger.level == logging.NOTSET or getattr(logger, "_mox_level", None) == logger.level:
         logger.setLevel(level.upper())
         logger._mox_level = logger.level  # type: ignore[attr-defined]
-    if not logger.handlers:
-        root_handlers = logging.getLogger().handlers
-        # absl's handler prints in a format of its own, unknown to tools that read these lines.
-        foreign = [h for h in root_handlers if not type(h).__module__.startswith("absl.")]
-        if not foreign:
-            handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
-            logger.addHandler(handler)
-            logger.propagate = not root_handlers and logger.propagate
+    root_handlers = logging.getLogger().handlers
+    # absl's handler prints in a format of its own, unknown to tools that read these lines.
+    chosen_by_script = [h for h in root_handlers if not type(h).__module__.startswith("absl.")]
+    if not logger.handlers and not chosen_by_script:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+        logger.addHandler(handler)
+    if logger.handlers and root_handlers and not chosen_by_script:
+        logger.propagate = False
     return logger

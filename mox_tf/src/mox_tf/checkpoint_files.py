@@ -22,10 +22,12 @@ class CheckpointFiles:
     Args:
         prefix: path without suffixes.
         shapes: name -> shape of each variable.
+        dtypes: name -> its TensorFlow dtype.
     """
 
     prefix: str
     shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, Any]
     _reader: Any
 
     @classmethod
@@ -38,20 +40,34 @@ class CheckpointFiles:
         try:
             reader = tf.train.NewCheckpointReader(prefix)
             shapes = reader.get_variable_to_shape_map()
+            dtypes = reader.get_variable_to_dtype_map()
         except Exception as error:  # of many kinds, from the C++ side
             raise _damaged(prefix, error) from error
-        return cls(prefix, {name: tuple(shape) for name, shape in shapes.items()}, reader)
+        return cls(
+            prefix,
+            {name: tuple(shape) for name, shape in shapes.items()},
+            {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()},
+            reader,
+        )
 
-    @staticmethod
-    def exists(prefix: str) -> bool:
-        """True when there are files that may be a checkpoint."""
-        return os.path.isfile(f"{prefix}.index") or os.path.isfile(prefix)
+    @classmethod
+    def find(cls, prefix: str) -> CheckpointFiles | None:
+        """Opens a checkpoint; None where there is none.
+
+        Raises:
+            CheckpointError: the files are damaged.
+        """
+        if os.path.isfile(f"{prefix}.index"):
+            return cls.open(prefix)
+        try:
+            return cls.open(prefix) if os.path.isfile(prefix) else None
+        except CheckpointError:  # any file may have such a name
+            return None
 
     def infos(self) -> list[VariableInfo]:
         """Describes the variables, in alphabetical order."""
-        dtypes = self._reader.get_variable_to_dtype_map()
         return [
-            VariableInfo(name, shape, tf.as_dtype(dtypes[name]).name)
+            VariableInfo(name, shape, self.dtypes[name].name)
             for name, shape in sorted(self.shapes.items())
         ]
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from mox_tf.copies import TowerCopies
 from mox_tf.tf1 import tf
 
 __all__ = ["INPUT_DEVICE", "Placement", "place_towers"]
@@ -27,6 +28,10 @@ class Placement:
         cpus: how many logical CPU devices the session has.
         inter_threads: threads that run operations; 0: automatic.
         intra_threads: threads inside one operation; 0: automatic.
+        variable_update: how towers come by the variables: `"parameter_server"` (they share them),
+            `"replicated"` (each has its own, the first tower's are the ones that are saved) or
+            `"distributed_replicated"` (each has a copy of those on the parameter device).
+        xla: compile with XLA what can be.
     """
 
     towers: tuple[str | None, ...] = (None,)
@@ -34,13 +39,36 @@ class Placement:
     cpus: int = 1
     inter_threads: int = 0
     intra_threads: int = 0
+    variable_update: str = "parameter_server"
+    xla: bool = False
+
+    @property
+    def replicated(self) -> bool:
+        """True when each tower updates variables of its own."""
+        return self.variable_update == "replicated" and len(self.towers) > 1
+
+    @property
+    def distinct_gpus(self) -> bool:
+        """True when each tower has a GPU to itself."""
+        return len(self.towers) > 1 and all("gpu" in str(device).lower() for device in self.towers)
+
+    def copies(self) -> list[TowerCopies | None]:
+        """For each tower its copies of the variables, or None where it has no own."""
+        first = 1 if self.variable_update == "replicated" else 0
+        if self.variable_update == "parameter_server":
+            first = len(self.towers)
+        return [
+            TowerCopies(index, device) if index >= first else None
+            for index, device in enumerate(self.towers)
+        ]
 
     def tower_scope(self, index: int) -> AbstractContextManager[Any]:
         """The device scope in which a tower is built."""
         device = self.towers[index]
         if device is None:
             return nullcontext()
-        scope: AbstractContextManager[Any] = tf.device(_device_function(device, self.parameters))
+        variables = device if self.replicated else self.parameters
+        scope: AbstractContextManager[Any] = tf.device(_device_function(device, variables))
         return scope
 
     def parameter_scope(self) -> AbstractContextManager[Any]:
@@ -59,6 +87,8 @@ class Placement:
             intra_op_parallelism_threads=self.intra_threads,
         )
         config.gpu_options.allow_growth = True
+        if self.xla:
+            config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
         return config
 
 
@@ -67,15 +97,17 @@ def place_towers(towers: int, get_flag: Callable[[str], Any], logger: logging.Lo
 
     Args:
         towers: how many.
-        get_flag: reads `clone_on_cpu`, `local_parameter_device` and the numbers of threads.
+        get_flag: reads `clone_on_cpu`, `local_parameter_device`, `variable_update` and the
+            numbers of threads.
         logger: is told when CPUs stand in for GPUs.
     """
     inter_threads, intra_threads = get_flag("num_inter_threads"), get_flag("num_intra_threads")
+    options = {"variable_update": get_flag("variable_update")}
     gpus = len(tf.config.list_physical_devices("GPU"))
     on_cpu = get_flag("clone_on_cpu") or gpus < towers
     if towers == 1:
         device = "/cpu:0" if get_flag("clone_on_cpu") and gpus else None
-        return Placement((device,), "/cpu:0", 1, inter_threads, intra_threads)
+        return Placement((device,), "/cpu:0", 1, inter_threads, intra_threads, **options)
     if on_cpu and not get_flag("clone_on_cpu"):
         logger.info("%d GPUs for %d towers: logical CPU devices stand in for them.", gpus, towers)
     kind = "cpu" if on_cpu else "gpu"
@@ -86,6 +118,7 @@ def place_towers(towers: int, get_flag: Callable[[str], Any], logger: logging.Lo
         cpus=towers if on_cpu else 1,
         inter_threads=inter_threads,
         intra_threads=intra_threads,
+        **options,
     )
 
 

@@ -13,12 +13,11 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import EngineError
 from mox_core.spec import ModeKeys
 from mox_tf.checkpoint_files import CheckpointFiles
 from mox_tf.cluster.announce import announce
 from mox_tf.cluster.board import OVER, failure_of
-from mox_tf.cluster.building import build_cluster_program
+from mox_tf.cluster.building import build_cluster_program, check_cluster
 from mox_tf.cluster.program import ClusterProgram, WorkerTask
 from mox_tf.cluster.server import start_server
 from mox_tf.cluster.serving import serve
@@ -28,6 +27,7 @@ from mox_tf.export import FORMATS
 from mox_tf.graph import build_graph
 from mox_tf.program import TensorFlowProgram
 from mox_tf.tf1 import check_version, tf, versions
+from mox_tf.update_rules import UPDATE_FLAGS, UpdateRules, update_rules
 
 __all__ = ["TensorFlowEngine"]
 
@@ -43,6 +43,7 @@ class TensorFlowEngine(Engine):
         multi_loss=True,
         auto_batch=True,
         summaries=True,
+        mixed_precision=frozenset({"bfloat16", "float16"}),
         graph=True,
         export_formats=FORMATS,
         distributed=frozenset({"parameter_server"}),
@@ -51,19 +52,20 @@ class TensorFlowEngine(Engine):
             {
                 "clone_on_cpu",
                 "local_parameter_device",
-                "loss_scale",
                 "num_inter_threads",
                 "num_intra_threads",
                 "server_protocol",
                 "session_timeout",
                 "sync_replicas",
+                "variable_update",
             }
-        ),
+        )
+        | UPDATE_FLAGS,
     )
 
     def __init__(self) -> None:
         self._placement = Placement()
-        self._loss_scale = 1.0
+        self._rules = UpdateRules()
         self._task: WorkerTask | None = None
         self._program: ClusterProgram | None = None
 
@@ -76,7 +78,7 @@ class TensorFlowEngine(Engine):
         logger = logging.getLogger(self.log_name)
         check_version(logger)
         self._placement = place_towers(config.towers, config.get_flag, logger)
-        self._loss_scale = _loss_scale(config.get_flag("loss_scale"))
+        self._rules = update_rules(config.get_flag)
         spec = ClusterSpec.from_flags(config.get_flag)
         if spec is None:
             return Cluster()
@@ -90,6 +92,7 @@ class TensorFlowEngine(Engine):
             if not spec.is_chief:
                 logger.info("Mode %s runs on worker 0; nothing to do here.", config.mode)
             return replace(cluster, takes_part=spec.is_chief)
+        check_cluster(spec, self._placement, self._rules)
         server = start_server(
             spec, config.get_flag("server_protocol"), self._placement.session_config()
         )
@@ -102,15 +105,14 @@ class TensorFlowEngine(Engine):
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
         """Calls the user's functions in a new graph."""
         placement = Placement() if request.mode == ModeKeys.EXPORT else self._placement
-        if self._task is None or request.mode != ModeKeys.TRAIN:
-            return TensorFlowProgram(
-                request, build_graph(request, placement, self._loss_scale), placement
-            )
-        self._program = build_cluster_program(request, placement, self._loss_scale, self._task)
-        return self._program
+        if self._task is not None and request.mode == ModeKeys.TRAIN:
+            self._program = build_cluster_program(request, placement, self._rules, self._task)
+            return self._program
+        graph = build_graph(request, placement, self._rules)
+        return TensorFlowProgram(request, graph, placement)
 
     def close(self) -> None:
-        """Tells the cluster that this worker failed, or the chief's, that all is over."""
+        """Tells the cluster that this worker failed, or, as the chief, that all is over."""
         task, program, self._task = self._task, self._program, None
         if task is None:
             return
@@ -128,10 +130,5 @@ class TensorFlowEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint that TensorFlow or TF-slim wrote."""
-        return CheckpointFiles.open(prefix).infos() if CheckpointFiles.exists(prefix) else None
-
-
-def _loss_scale(value: float | str) -> float:
-    if isinstance(value, str) or not value > 0:
-        raise EngineError(f"--loss_scale is {value!r}; engine 'tf' takes a number above 0.")
-    return value
+        files = CheckpointFiles.find(prefix)
+        return None if files is None else files.infos()

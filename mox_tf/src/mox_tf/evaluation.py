@@ -76,7 +76,8 @@ class InterEvaluator:
                     break
                 continue
             except tf.errors.OpError as error:
-                raise step_error(f"evaluation ({self._inter.mode!s})", error) from error
+                what = f"a step of inter mode {self._inter.mode!s}"
+                raise step_error(what, error, session.session.graph) from error
             known = self._samples
             rows.append(
                 (

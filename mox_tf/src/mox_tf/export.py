@@ -9,7 +9,7 @@ from typing import Any
 from mox_core.errors import ExportError, SpecError
 from mox_core.spec import ExportKeys, ExportSpec
 from mox_tf.failures import first_line
-from mox_tf.tf1 import tf
+from mox_tf.tf1 import VARIABLE, tf
 
 __all__ = ["FORMATS", "SIGNATURE", "write_saved_model"]
 
@@ -72,7 +72,7 @@ def write_saved_model(spec: ExportSpec, directory: str, *, session: Any, saver: 
 def _tensors(field: str, values: Mapping[str, Any], graph: Any) -> dict[str, Any]:
     tensors = {}
     for name, value in values.items():
-        if isinstance(value, tf.Variable):
+        if isinstance(value, VARIABLE):
             value = value.value()
         if not tf.is_tensor(value) or value.graph is not graph:
             raise SpecError(

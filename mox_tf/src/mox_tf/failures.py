@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from mox_core.errors import EngineError
@@ -13,6 +14,7 @@ __all__ = ["DATA_ENDED", "first_line", "input_error", "step_error"]
 DATA_ENDED: Any = (tf.errors.OutOfRangeError, tf.errors.CancelledError)
 """What an operation raises when its queue or iterator has no more, or was closed under it."""
 
+_NODE_NAME = re.compile(r"{{node ([^}\s]+)}}")
 _LIBRARIES = (TENSORFLOW_FOLDER, os.path.dirname(os.path.abspath(__file__)) + os.sep)
 
 
@@ -28,15 +30,23 @@ def input_error(mode: str, error: Exception) -> EngineError:
     return EngineError(f"input_fn({mode!s}) failed while it was read: {first_line(error)}")
 
 
-def step_error(step: str, error: Exception) -> EngineError:
-    """The error of a step, with the operation that failed and the user's line that made it."""
-    where = ""
-    op = getattr(error, "op", None)
-    if op is not None:
-        where = f" in operation {op.name!r}{_user_line(op)}"
+def step_error(step: str, error: Exception, graph: Any) -> EngineError:
+    """The error of a step, with the operation that failed and the user's line that made it.
+
+    Args:
+        step: what was being done.
+        error: TensorFlow's.
+        graph: in which it was done.
+    """
+    named = _NODE_NAME.search(str(error))
+    where = f" in operation {named[1]!r}{_user_line(graph, named[1])}" if named else ""
     return EngineError(f"{step} failed{where}:\n  {type(error).__name__}: {first_line(error)}")
 
 
-def _user_line(op: Any) -> str:
-    frames = [f for f in op.traceback if not f.filename.startswith(_LIBRARIES)]
+def _user_line(graph: Any, operation: str) -> str:
+    try:
+        traceback = graph.get_operation_by_name(operation).traceback
+    except KeyError:  # of a function's body, or made by an optimization
+        return ""
+    frames = [frame for frame in traceback if not frame.filename.startswith(_LIBRARIES)]
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -10,11 +10,13 @@ from typing import Any
 from mox_core.engine import ProgramRequest
 from mox_core.spec import Mode, ModeKeys
 from mox_tf.cluster.exchange import GradientExchange
+from mox_tf.copies import refresh_operation
 from mox_tf.devices import INPUT_DEVICE, Placement
 from mox_tf.inputs import InputPipeline, build_input, placeholders
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower, build_tower
 from mox_tf.training import build_update
+from mox_tf.update_rules import UpdateRules
 
 __all__ = ["InterModel", "ProgramGraph", "build_graph"]
 
@@ -47,6 +49,7 @@ class ProgramGraph:
         input: of the main towers.
         towers: the model, once per tower.
         update: does one training step; None outside of TRAIN.
+        refresh: makes the towers' copies equal to the variables; None when there are none.
         model_variables: names of the variables that the model made; all others are state.
         summary: the first tower's summaries as one serialized protocol buffer, or None.
         summary_tags: their tags.
@@ -59,6 +62,7 @@ class ProgramGraph:
     input: InputPipeline
     towers: tuple[Tower, ...]
     update: Any
+    refresh: Any
     model_variables: frozenset[str]
     summary: Any
     summary_tags: frozenset[str]
@@ -68,7 +72,7 @@ class ProgramGraph:
 def build_graph(
     request: ProgramRequest,
     placement: Placement,
-    loss_scale: float,
+    rules: UpdateRules,
     *,
     scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
     make_exchange: Callable[[], GradientExchange] | None = None,
@@ -78,7 +82,7 @@ def build_graph(
     Args:
         request: what to build.
         placement: how many towers, and where.
-        loss_scale: see `build_update`.
+        rules: what shapes an update besides the optimizers.
         scope: in which all is built.
         make_exchange: makes, in the graph, what exchanges gradients with other processes.
 
@@ -102,7 +106,7 @@ def build_graph(
                 request.optimizer_fns,
                 global_step,
                 placement=placement,
-                loss_scale=loss_scale,
+                rules=rules,
                 exchange=make_exchange() if make_exchange is not None else None,
             )
         # The optimizer may have defined summaries too: of its learning rate, for example.
@@ -115,6 +119,7 @@ def build_graph(
             input=pipeline,
             towers=towers,
             update=update,
+            refresh=refresh_operation([tower.copies for tower in towers]),
             model_variables=model_variables,
             summary=tf.summary.merge(summaries, collections=[]) if summaries else None,
             summary_tags=frozenset(filter(None, map(_summary_tag, summaries))),
@@ -136,7 +141,7 @@ def _build_towers(
         queued=True,
     )
     towers = []
-    for index, inputs in enumerate(pipeline.towers):
+    for index, (inputs, copies) in enumerate(zip(pipeline.towers, placement.copies(), strict=True)):
         with placement.tower_scope(index):
             towers.append(
                 build_tower(
@@ -145,6 +150,7 @@ def _build_towers(
                     request.mode,
                     name=f"tower_{index}" if index else "",
                     reuse=index > 0,
+                    copies=copies,
                 )
             )
     return pipeline, tuple(towers)

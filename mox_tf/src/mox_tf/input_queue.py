@@ -12,7 +12,7 @@ from mox_tf.tf1 import tf
 __all__ = ["InputQueue", "QueueFeeder"]
 
 _STEPS_AHEAD = 2
-_SECONDS_TO_END = 5.0
+_SECONDS_TO_END = 2.0
 
 
 class InputQueue:

@@ -10,7 +10,7 @@ from mox_core.errors import SpecError
 from mox_core.spec import Mode, ModeKeys
 from mox_tf.devices import INPUT_DEVICE
 from mox_tf.input_queue import InputQueue
-from mox_tf.tf1 import DATASET, tf
+from mox_tf.tf1 import DATASET, VARIABLE, tf
 from mox_tf.user_functions import call_user_function
 
 __all__ = ["InputPipeline", "build_input", "placeholders", "sample_count"]
@@ -156,7 +156,7 @@ def _made_outside(where: str, what: str) -> SpecError:
 
 
 def _value_of(leaf: Any) -> Any:
-    return leaf.value() if isinstance(leaf, tf.Variable) else leaf
+    return leaf.value() if isinstance(leaf, VARIABLE) else leaf
 
 
 def _leaves(value: Any, position: str) -> Iterator[tuple[str, Any]]:

@@ -50,8 +50,9 @@ class HookRunner:
     def __init__(self, hooks: Sequence[Any], session: Any, coordinator: Any) -> None:
         self._hooks = hooks
         self._session = session
-        for hook in hooks:
-            hook.after_create_session(session, coordinator)
+        with session.graph.as_default():
+            for hook in hooks:
+                hook.after_create_session(session, coordinator)
 
     def run(self, fetches: list[Any], run_alone: Callable[[], list[Any]]) -> tuple[list[Any], bool]:
         """Runs one step.
@@ -63,6 +64,12 @@ class HookRunner:
         Returns:
             The fetched values, and whether a hook asked to stop.
         """
+        with self._session.graph.as_default():
+            return self._run(fetches, run_alone)
+
+    def _run(
+        self, fetches: list[Any], run_alone: Callable[[], list[Any]]
+    ) -> tuple[list[Any], bool]:
         context = tf.train.SessionRunContext(tf.train.SessionRunArgs(fetches, None), self._session)
         asked: dict[int, Any] = {}
         feeds: dict[Any, Any] = {}
@@ -94,8 +101,9 @@ class HookRunner:
 
     def end(self) -> None:
         """Tells the hooks that the run came to its end without an error."""
-        for hook in self._hooks:
-            hook.end(self._session)
+        with self._session.graph.as_default():
+            for hook in self._hooks:
+                hook.end(self._session)
 
     @staticmethod
     def _merge_feeds(feeds: dict[Any, Any], more: dict[Any, Any], hook: Any) -> None:

@@ -81,7 +81,9 @@ class TensorFlowProgram(Program):
         with self._graph.graph.as_default():
             for hook in [*self._native_hooks, *inter_native_hooks(self._graph.inter)]:
                 hook.begin()
-            variables = ProgramVariables.of_default_graph(self._graph.model_variables)
+            variables = ProgramVariables.of_default_graph(
+                self._graph.model_variables, self._graph.refresh
+            )
             self._initializers = Initializers.of_default_graph()
         if self.request.mode != ModeKeys.EXPORT:
             self._graph.graph.finalize()
@@ -91,7 +93,7 @@ class TensorFlowProgram(Program):
         """Opens a session whose variables are initialized."""
         session = ProgramSession(self._graph, self._placement.session_config(), self._initializers)
         session.initialize()
-        session.initialize_resources()
+        session.initialize_own()
         return session
 
     # ---- Steps -----------------------------------------------------------------------------------
@@ -164,7 +166,9 @@ class TensorFlowProgram(Program):
         except DATA_ENDED:
             return None, False
         except tf.errors.OpError as error:
-            raise step_error(f"a step of mode {self.request.mode!s}", error) from error
+            raise step_error(
+                f"a step of mode {self.request.mode!s}", error, self._graph.graph
+            ) from error
 
     def evaluate(
         self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from mox_tf.tf1 import tf
 
 __all__ = ["Initializers", "ProgramSession"]
 
-_SECONDS_TO_END = 5.0
+_SECONDS_TO_END = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,15 @@ class ProgramSession:
         """
         self._initialize(self._initializers.variables, "initializing the variables")
 
-    def initialize_resources(self) -> None:
-        """Makes what else steps may share.
+    def initialize_own(self) -> None:
+        """Makes what belongs to this process alone, once the variables have values.
 
         Raises:
             EngineError: it cannot be made.
         """
         self._initialize(self._initializers.resources, "making the resources of the graph")
+        if self._graph.refresh is not None:
+            self._initialize(self._graph.refresh, "copying the variables")
 
     def begin_reading(self) -> None:
         """Initializes tables and local variables, and starts the threads that read the input.
@@ -141,7 +144,11 @@ class ProgramSession:
         except Exception as error:
             # The step that missed the data has told it, unless the run ended before.
             logging.getLogger("tensorflow").debug("a thread that reads input failed: %s", error)
-        self.session.close()
+        # The session cannot close while a generator of the user's waits for something: that thread
+        # is left to end with the process.
+        closing = threading.Thread(target=self.session.close, name="mox-closing", daemon=True)
+        closing.start()
+        closing.join(_SECONDS_TO_END)
 
     def _begin(self, pipeline: InputPipeline, mode: str) -> QueueFeeder | None:
         if pipeline.initializer is not None:
@@ -156,7 +163,7 @@ class ProgramSession:
         try:
             self.session.run(initializer)
         except tf.errors.OpError as error:
-            raise step_error(what, error) from error
+            raise step_error(what, error, self._graph.graph) from error
 
 
 def _creators(collection: str) -> list[Any]:

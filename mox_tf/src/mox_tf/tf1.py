@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from mox_core.errors import EngineError
@@ -21,10 +22,23 @@ import tensorflow  # type: ignore[import-untyped, import-not-found, unused-ignor
 use_graph_mode(tensorflow)
 tf: Any = tensorflow.compat.v1
 
-__all__ = ["DATASET", "TENSORFLOW_FOLDER", "check_version", "slice_of", "tf", "versions"]
+__all__ = [
+    "DATASET",
+    "TENSORFLOW_FOLDER",
+    "VARIABLE",
+    "check_version",
+    "chrome_trace",
+    "nccl_all_sum",
+    "slice_of",
+    "tf",
+    "versions",
+]
 
 DATASET: Any = tensorflow.data.Dataset
 """The base of data sets of both API versions."""
+
+VARIABLE: Any = tensorflow.Variable
+"""The base of variables of all kinds; that of `compat.v1` leaves out resource variables."""
 
 TENSORFLOW_FOLDER: str = os.path.dirname(os.path.abspath(tensorflow.__file__)) + os.sep
 """Where TensorFlow's own source lines are."""
@@ -76,3 +90,19 @@ def slice_of(variable: Any) -> Any:
     It has `full_name`, `full_shape`, `var_offset` and `var_shape`.
     """
     return variable._get_save_slice_info()
+
+
+def nccl_all_sum(tensors: Sequence[Any]) -> list[Any]:
+    """The sum of tensors that lie on different GPUs, on each of these GPUs."""
+    from tensorflow.python.ops import nccl_ops  # type: ignore[import-untyped, unused-ignore]
+
+    sums: list[Any] = nccl_ops.all_sum(tensors)
+    return sums
+
+
+def chrome_trace(step_stats: Any) -> str:
+    """The `StepStats` of a traced step in the format of chrome://tracing."""
+    from tensorflow.python.client import timeline  # type: ignore[import-untyped, unused-ignore]
+
+    trace: str = timeline.Timeline(step_stats).generate_chrome_trace_format()
+    return trace

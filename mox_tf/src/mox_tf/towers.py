@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import Mode, ModelSpec, not_scalar_error
+from mox_tf.copies import TowerCopies
 from mox_tf.tf1 import tf
 from mox_tf.user_functions import call_user_function
 
@@ -33,6 +34,7 @@ class Tower:
         update_ops: what it wants to be run with every update of the variables.
         summaries: the summaries that it defined.
         native_hooks: the session hooks of `spec.hooks`.
+        copies: its own copies of the variables; None when it works on the variables themselves.
     """
 
     inputs: Any
@@ -40,6 +42,11 @@ class Tower:
     update_ops: list[Any]
     summaries: list[Any]
     native_hooks: tuple[Any, ...]
+    copies: TowerCopies | None = None
+
+    def own(self, variable: Any) -> Any:
+        """What the tower computes with in the place of a variable."""
+        return variable if self.copies is None else self.copies.of(variable)
 
     @property
     def run_hooks(self) -> tuple[RunHook, ...]:
@@ -48,7 +55,13 @@ class Tower:
 
 
 def build_tower(
-    model_fn: Callable[..., Any], inputs: Any, mode: Mode, *, name: str = "", reuse: bool = False
+    model_fn: Callable[..., Any],
+    inputs: Any,
+    mode: Mode,
+    *,
+    name: str = "",
+    reuse: bool = False,
+    copies: TowerCopies | None = None,
 ) -> Tower:
     """Calls model_fn.
 
@@ -58,18 +71,23 @@ def build_tower(
         mode: what it gets, too.
         name: scope of the operations; the variables are named without it.
         reuse: the variables exist already.
+        copies: takes the tower's own copies of the variables; None: it has none.
 
     Raises:
         SpecError: it returned something that does not fit, or made variables of its own
             although it has to share them.
     """
     before = {variable.name for variable in tf.global_variables()}
+    if copies is not None:
+        for variable in tf.trainable_variables():
+            copies.add(variable)
     with (
+        copies.in_collections() if copies is not None else nullcontext(),
         tf.name_scope(name or None),
         tf.variable_scope(
             tf.get_variable_scope(),
             reuse=reuse or None,
-            custom_getter=_regularizer_of_reused() if reuse else None,
+            custom_getter=_getter(copies) if reuse or copies is not None else None,
             auxiliary_name_scope=False,
         ),
         _own_collections(),
@@ -80,7 +98,7 @@ def build_tower(
         summaries = tf.get_collection(tf.GraphKeys.SUMMARIES)
     if reuse:
         _check_no_new_variables(before)
-    return Tower(inputs, spec, update_ops, summaries, _native_hooks(spec))
+    return Tower(inputs, spec, update_ops, summaries, _native_hooks(spec), copies)
 
 
 @contextmanager
@@ -102,16 +120,19 @@ def _own_collections() -> Iterator[None]:
             graph.get_collection_ref(key)[:0] = items
 
 
-def _regularizer_of_reused() -> Callable[..., Any]:
-    """Makes a getter that adds the regularization loss of variables that are not new.
+def _getter(copies: TowerCopies | None) -> Callable[..., Any]:
+    """Makes a getter that gives the tower's copy of each variable.
 
-    TensorFlow adds it only where a variable is made, so that other towers would go without.
+    It adds the regularization loss itself: TensorFlow does so only where a variable is made, so
+    that the other towers would go without, and for the variable, not for its copy.
     """
     seen: set[str] = set()
 
     def getter(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        variable = getter(name, *args, **kwargs)
-        regularizer = kwargs.get("regularizer")
+        regularizer = kwargs.pop("regularizer", None)
+        variable = getter(name, *args, regularizer=None, **kwargs)
+        if copies is not None:
+            variable = copies.add(variable)
         if regularizer is not None and name not in seen:
             loss = regularizer(variable)
             if loss is not None:

@@ -32,6 +32,7 @@ class ProgramVariables:
         saver: writes them.
         are_finite: one boolean per name in `floating`.
         floating: names of the variables that can hold NaN.
+        refresh: makes the towers' copies equal to the variables; None when there are none.
     """
 
     by_name: Mapping[str, Any]
@@ -39,9 +40,10 @@ class ProgramVariables:
     saver: Any
     are_finite: Any
     floating: tuple[str, ...]
+    refresh: Any = None
 
     @classmethod
-    def of_default_graph(cls, model: frozenset[str]) -> ProgramVariables:
+    def of_default_graph(cls, model: frozenset[str], refresh: Any) -> ProgramVariables:
         """Takes the variables of the default graph and adds the operations that they need."""
         by_name = {variable.op.name: variable for variable in tf.global_variables()}
         floating = {n: v for n, v in by_name.items() if v.dtype.is_floating}
@@ -55,7 +57,7 @@ class ProgramVariables:
         with tf.name_scope("are_finite"):
             finite = [tf.reduce_all(tf.is_finite(v.value())) for v in floating.values()]
             are_finite = tf.stack(finite) if finite else tf.constant([], tf.bool)
-        return cls(by_name, model, saver, are_finite, tuple(floating))
+        return cls(by_name, model, saver, are_finite, tuple(floating), refresh)
 
     def infos(self) -> list[VariableInfo]:
         """Describes them, without running anything."""
@@ -91,6 +93,11 @@ class ProgramVariables:
                 raise SpecError(
                     f"variable {name!r} has shape {shape}; the value given has {array.shape}."
                 )
+            if not _fits(array.dtype, self.by_name[name]):
+                raise SpecError(
+                    f"variable {name!r} is {_dtype(self.by_name[name])}; "
+                    f"the value given is {array.dtype}."
+                )
         self._set(session, arrays.items())
 
     def save(self, session: Any, prefix: str) -> None:
@@ -123,8 +130,14 @@ class ProgramVariables:
             shape = tuple(variable.shape.as_list())
             if files.shapes[name] != shape:
                 mismatched[name] = (files.shapes[name], shape)
-            else:
-                restored.append(name)
+                continue
+            if not _fits(files.dtypes[name].as_numpy_dtype, variable):
+                there, here = files.dtypes[name].name, _dtype(variable)
+                raise CheckpointError(
+                    f"checkpoint {prefix} does not fit: {name!r} is {there} there and {here} in "
+                    "the model."
+                )
+            restored.append(name)
         if missing or mismatched:
             restored = []
         self._set(session, ((name, files.read(name)) for name in restored))
@@ -137,14 +150,22 @@ class ProgramVariables:
         size = 0
         for name, array in values:
             variable = self.by_name[name]
-            dtype = np.dtype(variable.dtype.as_numpy_dtype)
-            if not np.can_cast(array.dtype, dtype, "same_kind"):
-                raise SpecError(f"variable {name!r} is {dtype}; its new value is {array.dtype}.")
             initializers.append(variable.initializer)
-            feeds[variable.initializer.inputs[1]] = array.astype(dtype, copy=False)
+            feeds[variable.initializer.inputs[1]] = array.astype(_dtype(variable), copy=False)
             size += array.nbytes
             if size >= _BYTES_AT_ONCE:
                 session.run(initializers, feeds)
                 initializers, feeds, size = [], {}, 0
         if initializers:
             session.run(initializers, feeds)
+        if self.refresh is not None:
+            session.run(self.refresh)
+
+
+def _dtype(variable: Any) -> Any:
+    return np.dtype(variable.dtype.as_numpy_dtype)
+
+
+def _fits(dtype: Any, variable: Any) -> bool:
+    """Whether values can be stored: in another precision, but not in another kind of number."""
+    return bool(np.can_cast(dtype, _dtype(variable), "same_kind"))

@@ -5,25 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 from mox_core.engine import ProgramRequest
+from mox_core.errors import EngineError
 from mox_tf.cluster.board import BoardOps
 from mox_tf.cluster.exchange import AsyncExchange, GradientExchange, SyncExchange
 from mox_tf.cluster.placement import cluster_scope
 from mox_tf.cluster.program import ClusterProgram, WorkerTask
+from mox_tf.cluster.spec import ClusterSpec
 from mox_tf.devices import Placement
 from mox_tf.graph import build_graph
+from mox_tf.update_rules import DYNAMIC, UpdateRules
 
-__all__ = ["build_cluster_program"]
+__all__ = ["build_cluster_program", "check_cluster"]
+
+
+def check_cluster(spec: ClusterSpec, placement: Placement, rules: UpdateRules) -> None:
+    """Refuses what does not go together with parameter servers.
+
+    Raises:
+        EngineError: a flag asks for it.
+    """
+    if placement.variable_update == "replicated":
+        raise EngineError(
+            "--variable_update replicated is for one process; with --ps_hosts use "
+            "distributed_replicated or parameter_server."
+        )
+    if spec.sync and rules.loss_scale == DYNAMIC:
+        raise EngineError(
+            "--loss_scale dynamic does not go together with --sync_replicas.\n"
+            "  Give a number, such as --loss_scale 1024."
+        )
 
 
 def build_cluster_program(
-    request: ProgramRequest, placement: Placement, loss_scale: float, task: WorkerTask
+    request: ProgramRequest, placement: Placement, rules: UpdateRules, task: WorkerTask
 ) -> ClusterProgram:
     """Calls the user's functions in a new graph whose variables are on the parameter servers.
 
     Args:
         request: what to build.
         placement: the devices of this worker's towers.
-        loss_scale: see `build_update`.
+        rules: what shapes an update besides the optimizers.
         task: the cluster.
     """
     made: list[tuple[BoardOps, GradientExchange]] = []
@@ -38,7 +59,7 @@ def build_cluster_program(
     graph = build_graph(
         request,
         placement,
-        loss_scale,
+        rules,
         scope=lambda: cluster_scope(task.spec),
         make_exchange=make_exchange,
     )

@@ -21,38 +21,49 @@ def cluster_scope(spec: ClusterSpec) -> Iterator[None]:
     workers, which build the same graph, find them at the same place. Local variables and all
     operations stay with the worker; what works on a variable is where the variable is.
     """
-    with tf.variable_creator_scope(_local_here(spec)), tf.device(_place(spec)):
+    place = _Placer(spec)
+    with tf.variable_creator_scope(place.create), tf.device(place.device_of):
         yield
 
 
-def _local_here(spec: ClusterSpec) -> Callable[..., Any]:
-    def create(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        if tf.GraphKeys.LOCAL_VARIABLES not in (kwargs.get("collections") or ()):
+class _Placer:
+    """Finds a device for each operation.
+
+    Args:
+        spec: the cluster.
+    """
+
+    def __init__(self, spec: ClusterSpec) -> None:
+        self._spec = spec
+        self._here = tf.DeviceSpec.from_string(spec.device)
+        self._bytes_on = [0] * len(spec.ps)
+        self._making_own = False
+
+    def create(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
+        """Makes a variable, and remembers meanwhile whether it belongs to this worker alone."""
+        collections = kwargs.get("collections")
+        before = self._making_own
+        self._making_own = (
+            collections is not None and tf.GraphKeys.GLOBAL_VARIABLES not in collections
+        )
+        try:
             return next_creator(**kwargs)
-        with tf.device(f"{spec.device}/device:CPU:0"):
-            return next_creator(**kwargs)
+        finally:
+            self._making_own = before
 
-    return create
-
-
-def _place(spec: ClusterSpec) -> Callable[[Any], str]:
-    here = tf.DeviceSpec.from_string(spec.device)
-    bytes_on = [0] * len(spec.ps)
-
-    def device_of(op: Any) -> str:
+    def device_of(self, op: Any) -> str:
+        """The device of a new operation."""
         asked = tf.DeviceSpec.from_string(op.device)
         if asked.job is not None:
             return str(op.device)
         for tensor in op.inputs:
             if tensor.dtype == tf.resource and tensor.op.device:
                 return str(tensor.op.device)
-        if op.type in VARIABLE_OPS:
-            least = bytes_on.index(min(bytes_on))
-            bytes_on[least] += _size(op)
-            return spec.ps_device(least)
-        return str(here.make_merged_spec(asked).to_string())
-
-    return device_of
+        if op.type in VARIABLE_OPS and not self._making_own:
+            least = self._bytes_on.index(min(self._bytes_on))
+            self._bytes_on[least] += _size(op)
+            return self._spec.ps_device(least)
+        return str(self._here.make_merged_spec(asked).to_string())
 
 
 def _size(op: Any) -> int:

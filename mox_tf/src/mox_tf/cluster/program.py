@@ -146,7 +146,7 @@ class ClusterProgram(TensorFlowProgram):
 
             self._wait_until(is_ready, "worker 0 to load the variables", ["worker 0"])
             self.joined = True
-        session.initialize_resources()
+        session.initialize_own()
 
     def _wait_until(self, true: Callable[[], bool], what: str, needed: list[str]) -> None:
         begun = said = time.monotonic()

@@ -1,0 +1,42 @@
+"""The manual's scripts and the convolutional network on the real MNIST, beside loops by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize("towers", [1, 2, 4])
+def test_the_manuals_scripts(user, mnist, towers, number):
+    """N towers take N batches per step, so the loop by hand takes batches N times as large."""
+    data, folder = f"--data_url={mnist}", f"--train_url=manual-{towers}"
+    trained = user.script("manual_train.py", data, folder, f"--num_gpus={towers}")
+    steps = 5 * 8000 // 100 // towers
+    assert f"Saving checkpoints for {steps} into manual-{towers}/model.ckpt." in trained
+    assert ("logical" in trained) == (towers > 1)  # it says that CPU devices stand in for GPUs
+    evaluated = user.script("manual_eval.py", data, folder)
+    accuracy = number(r"\[EVAL\] .* 2000 samples\taccuracy: (\d\.\d+)", evaluated)
+    plain = user.script("plain_loop.py", "softmax", mnist, steps, 100 * towers)
+    assert accuracy == pytest.approx(number(r"accuracy: (\d\.\d+)", plain), abs=0.002)
+    assert accuracy >= (0.89 if towers == 1 else 0.87)  # fewer updates, the same learning rate
+
+
+def test_evaluation_on_towers_sees_every_batch(user, mnist, number):
+    """20 batches on 3 towers: the last step has only two."""
+    user.script("manual_train.py", f"--data_url={mnist}", "--train_url=for_eval")
+    arguments = [f"--data_url={mnist}", "--train_url=for_eval"]
+    single, several = (
+        user.script("manual_eval.py", *arguments, f"--num_gpus={towers}") for towers in (1, 3)
+    )
+    pattern = r"\[EVAL\] global step: 400, 20 batches, 2000 samples\taccuracy: (\d\.\d+)"
+    assert number(pattern, single) == pytest.approx(number(pattern, several), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_convolutional_network(user, mnist, number):
+    steps = 5 * 8000 // 50
+    user.example("train_mnist_conv.py", "--data_url", mnist, "--log_dir", "conv", "--num_epochs=5")
+    predicted = user.example("predict_exported.py", "--data_url", mnist, "--model_dir", "conv/1")
+    accuracy = number(r"accuracy of the exported model: (\d\.\d+) \(2000", predicted)
+    plain = user.script("plain_loop.py", "lenet", mnist, steps, 50)
+    assert accuracy >= 0.97
+    assert accuracy == pytest.approx(number(r"accuracy: (\d\.\d+)", plain), abs=0.005)
