@@ -38,6 +38,8 @@ class TensorFlowProgram(Program):
         placement: the devices of the session.
     """
 
+    _data_ended: Any = DATA_ENDED
+
     def __init__(self, request: ProgramRequest, graph: ProgramGraph, placement: Placement) -> None:
         self.request = request
         self.hooks = graph.towers[0].run_hooks
@@ -163,7 +165,7 @@ class TensorFlowProgram(Program):
             if self._hook_runner is None:
                 return kind.run(), False
             return self._hook_runner.run(kind.fetches, kind.run)
-        except DATA_ENDED:
+        except self._data_ended:
             return None, False
         except tf.errors.OpError as error:
             raise step_error(

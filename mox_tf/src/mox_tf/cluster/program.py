@@ -21,7 +21,7 @@ from mox_tf.cluster.monitor import Monitor
 from mox_tf.cluster.placement import cluster_scope
 from mox_tf.cluster.spec import PS, WORKER, ClusterSpec
 from mox_tf.devices import Placement
-from mox_tf.failures import first_line, step_error
+from mox_tf.failures import first_line
 from mox_tf.graph import ProgramGraph
 from mox_tf.program import TensorFlowProgram
 from mox_tf.session import ProgramSession
@@ -66,6 +66,9 @@ class ClusterProgram(TensorFlowProgram):
     Attributes:
         left: this worker has done its last step.
     """
+
+    # A step that is cancelled has lost a parameter server.
+    _data_ended = (tf.errors.OutOfRangeError,)
 
     def __init__(
         self,
@@ -240,16 +243,8 @@ class ClusterProgram(TensorFlowProgram):
         return self._told_to_stop or (self._monitor is not None and self._monitor.told_to_stop)
 
     def _run_step(self, kind: StepKind) -> tuple[list[Any] | None, bool]:
-        try:
-            if self._hook_runner is None:
-                parts, stopped = kind.run(), False
-            else:
-                parts, stopped = self._hook_runner.run(kind.fetches, kind.run)
-        except tf.errors.OutOfRangeError:
-            return None, False
-        except tf.errors.OpError as error:
-            raise step_error(f"a step of mode {self.request.mode!s}", error) from error
-        if self._exchange is not None:
+        parts, stopped = super()._run_step(kind)
+        if parts is not None and self._exchange is not None:
             self._read_token(parts[0][-1])
             stopped = stopped or self._told_to_stop
         return parts, stopped
