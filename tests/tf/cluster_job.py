@@ -66,11 +66,14 @@ class ClusterJob:
     def text(self, name):
         return self.log(name).read_text(errors="replace")
 
-    def wait_for(self, name, pattern, *, count=1, timeout=90):
-        """Waits until the task has printed the pattern so many times; returns the last match."""
+    def wait_for(self, name, pattern, *, count=1, since=0, timeout=90):
+        """Waits until the task has printed the pattern so many times; returns the last match.
+
+        Only what follows the first `since` characters of its output counts.
+        """
         deadline = time.monotonic() + timeout
         while True:
-            found = list(re.finditer(pattern, self.text(name)))
+            found = list(re.finditer(pattern, self.text(name)[since:]))
             if len(found) >= count:
                 return found[count - 1]
             ended = self.processes[name].poll() is not None

@@ -22,7 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
     from mox_tf.engine import TensorFlowEngine as TensorFlowEngine
+    from mox_tf.input_spec import InputSpec as InputSpec
     from mox_tf.native_hooks import AggregativeSessionRunHook as AggregativeSessionRunHook
+    from mox_tf.native_hooks import FeedSessionRunHook as FeedSessionRunHook
+    from mox_tf.optimizer_wrappers import get_optimizer_wrapper_fn as get_optimizer_wrapper_fn
     from mox_tf.optimizers import get_optimizer_fn as get_optimizer_fn
     from mox_tf.running import run as run
     from mox_tf.scopes import get_collection as get_collection
@@ -30,11 +33,16 @@ if TYPE_CHECKING:
 
 _OWN = {
     "AggregativeSessionRunHook": "mox_tf.native_hooks",
+    "FeedSessionRunHook": "mox_tf.native_hooks",
+    "InputSpec": "mox_tf.input_spec",
     "TensorFlowEngine": "mox_tf.engine",
+    "executor": "mox_tf",
     "get_collection": "mox_tf.scopes",
     "get_optimizer_fn": "mox_tf.optimizers",
+    "get_optimizer_wrapper_fn": "mox_tf.optimizer_wrappers",
     "learning_rate_scheduler": "mox_tf",
     "run": "mox_tf.running",
+    "utils": "mox_tf",
     "var_scope": "mox_tf.scopes",
 }
 

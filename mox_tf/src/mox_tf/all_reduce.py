@@ -68,12 +68,12 @@ def all_reduce_mean(
     for position, pack in enumerate(packs):
         flat = []
         for tower in towers:
-            with tf.device(placement.towers[tower]):
-                flat.append(_packed([per_tower[tower][index] for index in pack]))
+            with tf.device(placement.towers[tower]), tf.control_dependencies(before):
+                tensor = _packed([per_tower[tower][index] for index in pack])
+                flat.append(tf.identity(tensor) if own_memory else tensor)
         if own_memory:
+            sums = nccl_all_sum(flat)
             # NCCL hangs when devices begin their reductions in different orders.
-            with tf.control_dependencies(before):
-                sums = nccl_all_sum([tf.identity(tensor) for tensor in flat])
             before = [tensor.op for tensor in sums]
         else:
             with tf.device(placement.towers[position % len(towers)]):

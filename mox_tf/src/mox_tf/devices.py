@@ -102,7 +102,7 @@ def place_towers(towers: int, get_flag: Callable[[str], Any], logger: logging.Lo
         logger: is told when CPUs stand in for GPUs.
     """
     inter_threads, intra_threads = get_flag("num_inter_threads"), get_flag("num_intra_threads")
-    options = {"variable_update": get_flag("variable_update")}
+    options = {"variable_update": get_flag("variable_update"), "xla": get_flag("xla")}
     gpus = len(tf.config.list_physical_devices("GPU"))
     on_cpu = get_flag("clone_on_cpu") or gpus < towers
     if towers == 1:

@@ -25,8 +25,9 @@ from mox_tf.cluster.spec import PS, ClusterSpec
 from mox_tf.devices import Placement, place_towers
 from mox_tf.export import FORMATS
 from mox_tf.graph import build_graph
+from mox_tf.profiling import profile_range
 from mox_tf.program import TensorFlowProgram
-from mox_tf.tf1 import check_version, tf, versions
+from mox_tf.tf1 import check_version, compile_on_cpu, tf, versions
 from mox_tf.update_rules import UPDATE_FLAGS, UpdateRules, update_rules
 
 __all__ = ["TensorFlowEngine"]
@@ -54,10 +55,12 @@ class TensorFlowEngine(Engine):
                 "local_parameter_device",
                 "num_inter_threads",
                 "num_intra_threads",
+                "profile_steps",
                 "server_protocol",
                 "session_timeout",
                 "sync_replicas",
                 "variable_update",
+                "xla",
             }
         )
         | UPDATE_FLAGS,
@@ -66,6 +69,7 @@ class TensorFlowEngine(Engine):
     def __init__(self) -> None:
         self._placement = Placement()
         self._rules = UpdateRules()
+        self._profile: tuple[int, int] | None = None
         self._task: WorkerTask | None = None
         self._program: ClusterProgram | None = None
 
@@ -79,6 +83,9 @@ class TensorFlowEngine(Engine):
         check_version(logger)
         self._placement = place_towers(config.towers, config.get_flag, logger)
         self._rules = update_rules(config.get_flag)
+        if self._placement.xla:
+            compile_on_cpu()
+        self._profile = profile_range(config.get_flag("profile_steps"))
         spec = ClusterSpec.from_flags(config.get_flag)
         if spec is None:
             return Cluster()
@@ -104,12 +111,15 @@ class TensorFlowEngine(Engine):
 
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
         """Calls the user's functions in a new graph."""
-        placement = Placement() if request.mode == ModeKeys.EXPORT else self._placement
+        exports = request.mode == ModeKeys.EXPORT
+        placement = Placement() if exports else self._placement
         if self._task is not None and request.mode == ModeKeys.TRAIN:
-            self._program = build_cluster_program(request, placement, self._rules, self._task)
+            self._program = build_cluster_program(
+                request, placement, self._rules, self._profile, task=self._task
+            )
             return self._program
         graph = build_graph(request, placement, self._rules)
-        return TensorFlowProgram(request, graph, placement)
+        return TensorFlowProgram(request, graph, placement, None if exports else self._profile)
 
     def close(self) -> None:
         """Tells the cluster that this worker failed, or, as the chief, that all is over."""

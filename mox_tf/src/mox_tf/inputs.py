@@ -10,6 +10,7 @@ from mox_core.errors import SpecError
 from mox_core.spec import Mode, ModeKeys
 from mox_tf.devices import INPUT_DEVICE
 from mox_tf.input_queue import InputQueue
+from mox_tf.input_spec import InputSpec
 from mox_tf.tf1 import DATASET, VARIABLE, tf
 from mox_tf.user_functions import call_user_function
 
@@ -125,6 +126,7 @@ def _checked(returned: Any, mode: Mode) -> Any:
         inputs: Any = dict(returned)
     else:
         inputs = list(returned) if isinstance(returned, (list, tuple)) else [returned]
+        inputs = InputSpec(inputs) if isinstance(returned, InputSpec) else inputs
     if not inputs:
         raise SpecError(f"{where} returned an empty {type(returned).__name__}; return tensors.")
     for position, leaf in _leaves(inputs, ""):

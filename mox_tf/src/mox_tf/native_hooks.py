@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mox_core.errors import SpecError
 from mox_tf.tf1 import tf
 
-__all__ = ["AggregativeSessionRunHook", "HookRunner", "chosen_hooks"]
+__all__ = ["AggregativeSessionRunHook", "FeedSessionRunHook", "HookRunner", "chosen_hooks"]
 
 
 class AggregativeSessionRunHook(tf.train.SessionRunHook):  # type: ignore[misc]
@@ -25,6 +25,22 @@ class AggregativeSessionRunHook(tf.train.SessionRunHook):  # type: ignore[misc]
     def run_inter_mode(self) -> bool:
         """True when the hook runs in the steps of the inter mode, too."""
         return False
+
+
+class FeedSessionRunHook(AggregativeSessionRunHook):
+    """Feeds placeholders that model_fn made, with the same values in every step.
+
+    Args:
+        feed_dict: tensor -> value.
+    """
+
+    def __init__(self, feed_dict: Mapping[Any, Any]) -> None:
+        super().__init__()
+        self.feed_dict = dict(feed_dict)
+
+    def before_run(self, run_context: Any) -> Any:
+        """Feeds them."""
+        return tf.train.SessionRunArgs(fetches=None, feed_dict=self.feed_dict)
 
 
 def chosen_hooks(per_tower: Sequence[Sequence[Any]]) -> list[Any]:

@@ -21,6 +21,7 @@ from mox_tf.export import FORMATS, write_saved_model
 from mox_tf.failures import DATA_ENDED, step_error
 from mox_tf.graph import ProgramGraph
 from mox_tf.native_hooks import HookRunner, chosen_hooks
+from mox_tf.profiling import ProfileHook, StepTracer
 from mox_tf.session import Initializers, ProgramSession
 from mox_tf.stepping import StepGraph, StepKind
 from mox_tf.tf1 import tf
@@ -36,11 +37,18 @@ class TensorFlowProgram(Program):
         request: what it was built from.
         graph: the graph, not yet finalized.
         placement: the devices of the session.
+        profile: the first and the last step to trace, or None.
     """
 
     _data_ended: Any = DATA_ENDED
 
-    def __init__(self, request: ProgramRequest, graph: ProgramGraph, placement: Placement) -> None:
+    def __init__(
+        self,
+        request: ProgramRequest,
+        graph: ProgramGraph,
+        placement: Placement,
+        profile: tuple[int, int] | None = None,
+    ) -> None:
         self.request = request
         self.hooks = graph.towers[0].run_hooks
         self.inter_hooks = graph.inter.tower.run_hooks if graph.inter else ()
@@ -50,6 +58,10 @@ class TensorFlowProgram(Program):
         self._graph = graph
         self._placement = placement
         self._native_hooks = chosen_hooks([tower.native_hooks for tower in graph.towers])
+        if profile is not None:
+            tracer = StepTracer()
+            self._native_hooks.append(tracer)
+            self.hooks = (*self.hooks, ProfileHook(tracer, *profile))
         with graph.graph.as_default():
             self._steps = StepGraph(graph)
             self._evaluator = InterEvaluator(graph.inter) if graph.inter else None

@@ -28,7 +28,9 @@ __all__ = [
     "VARIABLE",
     "check_version",
     "chrome_trace",
+    "compile_on_cpu",
     "nccl_all_sum",
+    "release",
     "slice_of",
     "tf",
     "versions",
@@ -57,26 +59,30 @@ def versions() -> dict[str, str]:
     }
 
 
+def release() -> tuple[int, int]:
+    """Major and minor version of TensorFlow."""
+    numbers = re.match(r"(\d+)\.(\d+)", tensorflow.__version__)
+    assert numbers is not None, tensorflow.__version__
+    return int(numbers[1]), int(numbers[2])
+
+
 def check_version(logger: logging.Logger) -> None:
     """Warns of a TensorFlow that mox-tf is not tested with.
 
     Raises:
         EngineError: it cannot work.
     """
-    installed = versions()
-    numbers = re.match(r"(\d+)\.(\d+)", installed["tensorflow"])
-    assert numbers is not None, installed
-    release = int(numbers[1]), int(numbers[2])
-    if release < (2, 4):
+    installed, number = versions(), release()
+    if number < (2, 4):
         raise EngineError(
             f"TensorFlow {installed['tensorflow']} is too old for mox-tf.\n"
             "  Install one from 2.15 to 2.21, for example with:  pip install tensorflow==2.21.0"
         )
-    if not (2, 15) <= release < (2, 22):
+    if not (2, 15) <= number < (2, 22):
         logger.warning(
             "mox-tf is tested with TensorFlow 2.15 to 2.21; this is %s.", installed["tensorflow"]
         )
-    if release == (2, 20) and int(installed["protobuf"].split(".")[0]) >= 7:
+    if number == (2, 20) and int(installed["protobuf"].split(".")[0]) >= 7:
         logger.warning(
             "TensorFlow 2.20 cannot write text graphs with protobuf %s: hooks that do will fail. "
             "Install TensorFlow 2.21, or protobuf<7.",
@@ -106,3 +112,10 @@ def chrome_trace(step_stats: Any) -> str:
 
     trace: str = timeline.Timeline(step_stats).generate_chrome_trace_format()
     return trace
+
+
+def compile_on_cpu() -> None:
+    """Lets XLA's automatic clustering work on CPUs too; counts until the first session."""
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if "tf_xla_cpu_global_jit" not in flags:
+        os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_cpu_global_jit".strip()

@@ -63,7 +63,8 @@ def build_update(
     update_ops = own_update_ops if exchange is None else []
 
     def apply() -> Any:
-        return _apply(updaters, clipped, update_ops, global_step)
+        with tf.name_scope(None):  # a tf.cond's would stand in the names of the optimizer's state
+            return _apply(updaters, clipped, update_ops, global_step)
 
     if scale is None:
         update = apply()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mox_core.engine import ProgramRequest
 from mox_core.errors import EngineError
 from mox_tf.cluster.board import BoardOps
@@ -37,7 +35,12 @@ def check_cluster(spec: ClusterSpec, placement: Placement, rules: UpdateRules) -
 
 
 def build_cluster_program(
-    request: ProgramRequest, placement: Placement, rules: UpdateRules, task: WorkerTask
+    request: ProgramRequest,
+    placement: Placement,
+    rules: UpdateRules,
+    profile: tuple[int, int] | None,
+    *,
+    task: WorkerTask,
 ) -> ClusterProgram:
     """Calls the user's functions in a new graph whose variables are on the parameter servers.
 
@@ -45,6 +48,7 @@ def build_cluster_program(
         request: what to build.
         placement: the devices of this worker's towers.
         rules: what shapes an update besides the optimizers.
+        profile: the first and the last step that the chief traces, or None.
         task: the cluster.
     """
     made: list[tuple[BoardOps, GradientExchange]] = []
@@ -52,7 +56,8 @@ def build_cluster_program(
     def make_exchange() -> GradientExchange:
         board = BoardOps(task.spec)
         sync = task.spec.sync
-        exchange: Any = SyncExchange(task.spec) if sync else AsyncExchange(task.spec, board)
+        exchange: GradientExchange
+        exchange = SyncExchange(task.spec) if sync else AsyncExchange(task.spec, board)
         made.append((board, exchange))
         return exchange
 
@@ -68,6 +73,7 @@ def build_cluster_program(
         request,
         graph,
         placement,
+        profile if task.spec.is_chief else None,
         task=task,
         board=board,
         exchange=exchange if isinstance(exchange, SyncExchange) else None,

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from mox_core.errors import ProcessLostError
 from mox_tf.cluster.hosts import is_reachable
 from mox_tf.cluster.spec import ClusterSpec
-from mox_tf.failures import first_line
 from mox_tf.tf1 import tf
 
 __all__ = ["is_loss", "losses_told"]
@@ -41,11 +40,12 @@ def losses_told(spec: ClusterSpec) -> Iterator[None]:
     except Exception as error:
         if not is_loss(error):
             raise
-        raise lost_error(spec, first_line(error)) from error
+        raise lost_error(spec, type(error.__cause__ or error).__name__) from error
 
 
 def lost_error(spec: ClusterSpec, why: str) -> ProcessLostError:
     """The error, with the parameter servers that cannot be reached now."""
     away = [f"ps {i} ({at})" for i, at in enumerate(spec.ps) if not is_reachable(at)]
-    who = ", ".join(away) or "a parameter server"
-    return ProcessLostError(f"lost {who}: {why}")
+    if away:
+        return ProcessLostError(f"Lost {', '.join(away)}.")
+    return ProcessLostError(f"Lost a parameter server for a moment ({why}).")

@@ -59,6 +59,7 @@ class ClusterProgram(TensorFlowProgram):
         request: what it was built from.
         graph: the graph, not yet finalized.
         placement: the devices of this worker.
+        profile: the first and the last step to trace, or None.
         task: the cluster.
         board: the operations of the boards, in the graph.
         exchange: of synchronous training, in the graph; None in asynchronous.
@@ -75,12 +76,13 @@ class ClusterProgram(TensorFlowProgram):
         request: ProgramRequest,
         graph: ProgramGraph,
         placement: Placement,
+        profile: tuple[int, int] | None = None,
         *,
         task: WorkerTask,
         board: BoardOps,
         exchange: SyncExchange | None,
     ) -> None:
-        super().__init__(request, graph, placement)
+        super().__init__(request, graph, placement, profile)
         self._task = task
         self._spec = task.spec
         self._board = board
@@ -258,7 +260,7 @@ class ClusterProgram(TensorFlowProgram):
         self._stamp = max(stamp, self._stamp)
         self._told_to_stop = self._told_to_stop or kind == STOP_TOKEN
         if kind == LOST:
-            raise lost_error(self._spec, "the chief could not end the round.")
+            raise lost_error(self._spec, "the chief could not end the round")
         if kind == FAILED:
             if self._monitor is not None:
                 self._monitor.raise_failure()

@@ -1,0 +1,1 @@
+"""Modules by the names under which scripts of MoXing import them."""
