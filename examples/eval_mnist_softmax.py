@@ -11,16 +11,17 @@ import sys
 
 import mox_tf as mox
 import tensorflow.compat.v1 as tf
+from absl import app, flags
 
 import mnist_data
 
-tf.flags.DEFINE_string("data_url", mnist_data.DIGITS, "folder with MNIST's four files")
-tf.flags.DEFINE_string("train_url", "/tmp/mox/mnist_softmax", "folder with the checkpoints")
-flags = tf.flags.FLAGS
+flags.DEFINE_string("data_url", mnist_data.DIGITS, "folder with MNIST's four files")
+flags.DEFINE_string("train_url", "/tmp/mox/mnist_softmax", "folder with the checkpoints")
+FLAGS = flags.FLAGS
 
 
 def input_fn(mode):
-    mnist = mnist_data.read_data_sets(flags.data_url, one_hot=True)
+    mnist = mnist_data.read_data_sets(FLAGS.data_url, one_hot=True)
     dataset = tf.data.Dataset.from_generator(
         lambda: mnist.test.batches(100),
         output_types=(tf.float32, tf.float32),
@@ -38,10 +39,15 @@ def model_fn(inputs, mode):
     return mox.ModelSpec(log_info={"accuracy": tf.reduce_mean(tf.cast(correct, tf.float32))})
 
 
-mox.run(
-    input_fn=input_fn,
-    model_fn=model_fn,
-    run_mode=mox.ModeKeys.EVAL,
-    checkpoint_path=flags.train_url,
-    max_number_of_steps=sys.maxsize,  # until the data end
-)
+def main(_):
+    mox.run(
+        input_fn=input_fn,
+        model_fn=model_fn,
+        run_mode=mox.ModeKeys.EVAL,
+        checkpoint_path=FLAGS.train_url,
+        max_number_of_steps=sys.maxsize,  # until the data end
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -20,6 +20,8 @@ def main():
     parser.add_argument("--model_dir", required=True, help="folder of the exported model")
     parser.add_argument("--data_url", default=mnist_data.DIGITS, help="folder with MNIST's files")
     args = parser.parse_args()
+    if not tf.saved_model.contains_saved_model(args.model_dir):
+        parser.error(f"{args.model_dir} holds no exported model; train_mnist_conv.py exports one")
 
     test = mnist_data.read_data_sets(args.data_url).test
     predict = tf.saved_model.load(args.model_dir).signatures["predict_object"]

@@ -44,28 +44,25 @@ def main():
             }
         )
 
+    rows = []
+
+    def output_fn(outputs):  # called once, at the end, with the batches of all steps
+        for batch in outputs:
+            rows.extend(zip(batch["prediction"], batch["probability"], batch["label"], strict=True))
+
+    mox.run(
+        input_fn=input_fn,
+        model_fn=model_fn,
+        output_fn=output_fn,
+        run_mode=mox.ModeKeys.PREDICT,
+        checkpoint_path=args.checkpoint_path,
+    )
     with open(args.csv, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "prediction", "probability", "label"])
-        rows = 0
-
-        def output_fn(outputs):
-            nonlocal rows
-            for batch in outputs:
-                columns = batch["prediction"], batch["probability"], batch["label"]
-                for prediction, probability, label in zip(*columns, strict=True):
-                    writer.writerow([rows, prediction, f"{probability:.4f}", label])
-                    rows += 1
-
-        mox.run(
-            input_fn=input_fn,
-            model_fn=model_fn,
-            output_fn=output_fn,
-            output_every_n_steps=10,
-            run_mode=mox.ModeKeys.PREDICT,
-            checkpoint_path=args.checkpoint_path,
-        )
-    print(f"{args.csv}: {rows} predictions")
+        for number, (prediction, probability, label) in enumerate(rows):
+            writer.writerow([number, prediction, f"{probability:.4f}", label])
+    print(f"{args.csv}: {len(rows)} predictions")
 
 
 if __name__ == "__main__":

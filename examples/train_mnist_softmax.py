@@ -13,20 +13,21 @@ import sys
 
 import mox_tf as mox
 import tensorflow.compat.v1 as tf
+from absl import app, flags
 
 import mnist_data
 
-tf.flags.DEFINE_string("data_url", mnist_data.DIGITS, "folder with MNIST's four files")
-tf.flags.DEFINE_string("train_url", "/tmp/mox/mnist_softmax", "folder for checkpoints and logs")
-tf.flags.DEFINE_integer("num_epochs", 10, "passes over the training images")
-flags = tf.flags.FLAGS
+flags.DEFINE_string("data_url", mnist_data.DIGITS, "folder with MNIST's four files")
+flags.DEFINE_string("train_url", "/tmp/mox/mnist_softmax", "folder for checkpoints and logs")
+flags.DEFINE_integer("num_epochs", 10, "passes over the training images")
+FLAGS = flags.FLAGS
 
 BATCH_SIZE = 100
 
 
 def input_fn(mode):
-    mnist = mnist_data.read_data_sets(flags.data_url, one_hot=True)
-    num_batches = flags.num_epochs * mnist.train.num_examples // BATCH_SIZE
+    mnist = mnist_data.read_data_sets(FLAGS.data_url, one_hot=True)
+    num_batches = FLAGS.num_epochs * mnist.train.num_examples // BATCH_SIZE
 
     def generate():
         for _ in range(num_batches):
@@ -51,11 +52,16 @@ def model_fn(inputs, mode):
     return mox.ModelSpec(loss=loss, log_info={"loss": loss, "accuracy": accuracy})
 
 
-mox.run(
-    input_fn=input_fn,
-    model_fn=model_fn,
-    optimizer_fn=mox.get_optimizer_fn("sgd", learning_rate=0.5),
-    run_mode=mox.ModeKeys.TRAIN,
-    log_dir=flags.train_url,
-    max_number_of_steps=sys.maxsize,  # until the data end
-)
+def main(_):
+    mox.run(
+        input_fn=input_fn,
+        model_fn=model_fn,
+        optimizer_fn=mox.get_optimizer_fn("sgd", learning_rate=0.5),
+        run_mode=mox.ModeKeys.TRAIN,
+        log_dir=FLAGS.train_url,
+        max_number_of_steps=sys.maxsize,  # until the data end
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -22,6 +22,7 @@ PUBLIC = [
     "RunState",
     "__version__",
     "errors",
+    "file",
     "get_flag",
     "hookimpl",
     "run",

@@ -176,6 +176,24 @@ def test_a_missing_data_folder_is_named(new_user):
     assert not list(new_user.folder.iterdir())
 
 
-def test_evaluation_before_training_says_what_to_do(new_user):
-    output = new_user.example("eval_mnist_softmax.py", "--train_url", "nothing", code=1)
-    assert "no checkpoint at checkpoint_path='nothing'" in output.splitlines()[-2]
+@pytest.mark.parametrize(
+    ("example", "flag", "code", "message"),
+    [
+        ("eval_mnist_softmax.py", "--train_url", 1, "no checkpoint at checkpoint_path='nothing'"),
+        ("predict_to_csv.py", "--checkpoint_path", 1, "no checkpoint at checkpoint_path='nothing'"),
+        ("predict_exported.py", "--model_dir", 2, "nothing holds no exported model"),
+    ],
+)
+def test_a_missing_model_is_named(new_user, example, flag, code, message):
+    output = new_user.example(example, flag, "nothing", code=code)
+    assert message in "".join(output.splitlines()[-2:])
+    assert not list(new_user.folder.iterdir())
+
+
+def test_help_and_misspelt_flags_of_a_script_beside_flags_of_mox(new_user):
+    script = "train_mnist_softmax.py"
+    helped = new_user.example(script, "--num_gpus", "2", "--help", code=1)
+    assert "passes over the training images" in helped
+    misspelt = new_user.example(script, "--num_gpus", "2", "--trian_url", "x", code=1)
+    assert "Unknown command line flag 'trian_url'. Did you mean: train_url ?" in misspelt
+    assert "Traceback" not in misspelt and "step: 0" not in misspelt

@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as tf
 
 import mox_core as mox
 import mox_tf
-from mox_core.engine import VariableInfo
+from mox_core.engine import Fetch, VariableInfo
 from mox_core.errors import CheckpointError, SpecError
 
 
@@ -106,6 +106,30 @@ def test_a_table_is_saved_and_restored(bench, tmp_path):
         return mox.ModelSpec(loss=spec.loss, log_info={"size": size})
 
     assert bench.run(bench.train(ones, with_table)).values == [{"size": 0.0}]
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_parts_of_a_variable_are_saved_as_one(bench, tmp_path, parts):
+    def in_parts(number):
+        def model_fn(inputs, mode):
+            partitioner = tf.fixed_size_partitioner(number) if number > 1 else None
+            rows = tf.get_variable("rows", [6, 2], partitioner=partitioner)
+            whole = tf.convert_to_tensor(rows)
+            loss = tf.reduce_sum(tf.square(whole))
+            return mox.ModelSpec(loss=loss, output_info={"rows": whole})
+
+        return model_fn
+
+    momentum = mox_tf.get_optimizer_fn("momentum", 0.1)
+    program = bench.train(ones, in_parts(2), momentum)
+    bench.run(program, 3)
+    prefix = str(tmp_path / "model.ckpt-3")
+    program.save(prefix)
+    other = bench.train(ones, in_parts(parts), momentum)
+    report = other.restore(prefix, everything)
+    assert (report.missing, report.missing_state, dict(report.mismatched)) == ((), (), {})
+    rows = [bench.run(p, 2, Fetch(outputs=True)).outputs[1]["rows"] for p in (program, other)]
+    np.testing.assert_array_equal(*rows)
 
 
 def test_an_initializer_that_reads_a_checkpoint_works(bench, tmp_path):

@@ -84,6 +84,8 @@ def test_an_export_computes_what_the_model_does(bench, tmp_path):
     np.testing.assert_allclose(outputs["y"], X @ weights, rtol=1e-6)
     np.testing.assert_allclose(outputs["twice"], 2 * X @ weights, rtol=1e-6)
     np.testing.assert_array_equal(outputs["x"], X)
+    fed, fetched = loaded.signature.inputs["x"].name, loaded.signature.outputs["x"].name
+    assert fed != fetched, "TensorFlow's callables refuse a tensor that is both"
 
     script = """
         import json, sys
@@ -160,6 +162,16 @@ def test_a_model_without_variables_is_exported(bench, tmp_path):
     program = bench.predict(batches, double)
     loaded = Loaded(exported(bench, program, double, tmp_path / "1"))
     np.testing.assert_array_equal(loaded(x=X)["y"], 2 * X)
+
+
+def test_a_model_with_placeholders_of_its_own_is_exported(bench, tmp_path):
+    def own_placeholder(inputs, mode):
+        x = tf.placeholder_with_default(tf.zeros([1, 3]), [None, 3])
+        return model_fn([x], mode)
+
+    program = bench.train(None, own_placeholder)
+    loaded = Loaded(exported(bench, program, own_placeholder, tmp_path / "1"))
+    np.testing.assert_array_equal(loaded(x=X)["y"], X @ np.ones([3, 2]))
 
 
 def test_what_is_no_tensor_is_refused(bench, tmp_path):

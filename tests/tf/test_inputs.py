@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -198,14 +201,61 @@ def test_what_is_no_tensor_is_named(bench, returned, message):
 def test_tensors_made_outside_are_refused(bench):
     with tf.Graph().as_default():
         outside, data = tf.constant([1.0]), numbers()
-        for returned in (outside, data):
+        for returned in (
+            lambda: outside,
+            lambda: data,
+            lambda: outside + 1.0,
+            lambda: tf.data.make_one_shot_iterator(data).get_next(),
+        ):
             with pytest.raises(SpecError, match="(?s)outside of input_fn.*another graph"):
-                bench.eval(lambda mode, returned=returned: returned, mean_model)
+                bench.eval(lambda mode, returned=returned: returned(), mean_model)
         with pytest.raises(SpecError, match="(?s)outside of input_fn, model_fn.*another graph"):
             bench.eval(
                 lambda mode: numbers(),
                 lambda inputs, mode: mox.ModelSpec(log_info={"x": inputs[0] + outside}),
             )
+
+
+def test_eager_tensors_are_refused(tmp_path):
+    """Of a script that imports mox_core, so that TensorFlow is eager until the run begins."""
+    script = """
+        import tensorflow as tf
+        import mox_core as mox
+
+        tensor = tf.constant([1.0])
+        data = tf.data.Dataset.from_tensors(tensor)
+        v1 = tf.compat.v1
+
+        def model_fn(inputs, mode):
+            return mox.ModelSpec(log_info={"sum": tf.reduce_sum(inputs[0])})
+
+        def model_that_uses_it(inputs, mode):
+            return mox.ModelSpec(log_info={"sum": tf.reduce_sum(inputs[0] + tensor)})
+
+        from mox_core.engine import EngineConfig, ProgramRequest
+        from mox_core.flags import get_flag
+        from mox_tf.engine import TensorFlowEngine
+
+        engine = TensorFlowEngine()
+        engine.setup(EngineConfig(1, get_flag))
+        for input_fn, model in (
+            (lambda mode: tensor, model_fn),
+            (lambda mode: data, model_fn),
+            (lambda mode: tensor + 1.0, model_fn),
+            (lambda mode: v1.data.make_one_shot_iterator(data).get_next(), model_fn),
+            (lambda mode: v1.constant([1.0]), model_that_uses_it),
+        ):
+            try:
+                engine.build(ProgramRequest(mox.ModeKeys.EVAL, input_fn, model))
+            except mox.errors.SpecError as error:
+                print(str(error).splitlines()[0])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    assert all("made outside of input_fn" in line for line in lines), lines
 
 
 # ---- Failures ------------------------------------------------------------------------------------

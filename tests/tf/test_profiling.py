@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
 
-import tensorflow.compat.v1 as tf
-
-import mox_core as mox
-import mox_tf
 from mox_core.errors import EngineError
 
-
-def train(log_dir, steps=6):
-    def input_fn(mode):
-        return tf.data.Dataset.from_tensor_slices(np.ones([40, 4], np.float32)).batch(2).repeat()
-
-    def model_fn(inputs, mode):
-        weights = tf.get_variable("weights", [4, 3], initializer=tf.ones_initializer())
-        with tf.name_scope("my_layer"):
-            net = tf.nn.softmax(tf.tanh(inputs[0] @ weights * 2.0 + 1.0) * weights[0])
-        loss = tf.reduce_sum(tf.square(net))
-        return mox.ModelSpec(loss=loss, log_info={"loss": loss})
-
-    return mox_tf.run(
-        input_fn=input_fn,
-        model_fn=model_fn,
-        optimizer_fn=mox_tf.get_optimizer_fn("sgd", 0.1),
-        run_mode=mox.ModeKeys.TRAIN,
-        max_number_of_steps=steps,
-        log_dir=log_dir,
-    )
+SCRIPT = Path(__file__).with_name("xla_script.py")
+train = runpy.run_path(str(SCRIPT))["train"]
 
 
 def traced(folder):
@@ -66,6 +47,13 @@ def test_a_resumed_run_traces_what_is_left(tmp_path, monkeypatch):
     assert set(traced(tmp_path / "profile")) == {3}
 
 
+def test_a_run_that_ends_before_the_steps_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("MOX_PROFILE_STEPS", "6")
+    train(tmp_path, steps=6)
+    assert "the run ended before step 6" in caplog.text
+    assert not (tmp_path / "profile").exists()
+
+
 @pytest.mark.parametrize("flag", ["1,2,3", "5,4", "first"])
 def test_a_range_that_is_none_is_refused(tmp_path, monkeypatch, flag):
     monkeypatch.setenv("MOX_PROFILE_STEPS", flag)
@@ -77,3 +65,14 @@ def test_traces_need_a_log_dir(monkeypatch):
     monkeypatch.setenv("MOX_PROFILE_STEPS", "1")
     with pytest.raises(EngineError, match="--profile_steps needs log_dir"):
         train(None)
+
+
+def test_xla_compiles_the_step(tmp_path):
+    """In a process of its own: XLA reads its switch once."""
+    command = [sys.executable, SCRIPT, tmp_path, "--xla", "true", "--profile_steps", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (names,) = traced(tmp_path / "profile").values()
+    assert [name for name in names if name.endswith("/xla_run")]
+    loss = train(None).metrics["loss"]
+    assert float(done.stdout) == pytest.approx(loss, rel=1e-5)

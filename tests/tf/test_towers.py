@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -153,6 +154,37 @@ def test_the_first_towers_update_ops_run(bench):
     evaluated = bench.eval(input_fn, model_fn)
     bench.run_to_end(evaluated)
     assert evaluated.variables()["seen"] == 0
+
+
+def test_a_step_without_data_for_all_towers_changes_nothing(bench):
+    last_step_began = threading.Event()
+
+    class Begin(tf.train.SessionRunHook):
+        steps = 0
+
+        def before_run(self, run_context):
+            self.steps += 1
+            if self.steps == 3:
+                last_step_began.set()
+
+    def generate():
+        yield from ([1.0], [2.0], [3.0], [4.0], [5.0])
+        last_step_began.wait()
+
+    def input_fn(mode):
+        return tf.data.Dataset.from_generator(generate, tf.float32, tf.TensorShape([1]))
+
+    def model_fn(inputs, mode):
+        weight = tf.get_variable("weight", [], initializer=tf.ones_initializer())
+        seen = tf.get_variable("seen", [], initializer=tf.zeros_initializer(), trainable=False)
+        mean = tf.reduce_mean(inputs[0])
+        tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, seen.assign_add(mean))
+        return mox.ModelSpec(loss=weight * mean, hooks=[Begin()])
+
+    program = bench.train(input_fn, model_fn, towers=2)
+    results = bench.run(program, 5, Fetch())
+    assert (results.steps, results.ended) == (2, "data")
+    assert program.variables()["seen"] == 1 + 3
 
 
 def test_summaries_are_those_of_the_first_tower(bench, mnist):

@@ -17,6 +17,7 @@ from mox_core.flags import install as _install_flags
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import errors as errors
+    from mox_core import file as file
     from mox_core.engine import Engine as Engine
     from mox_core.errors import MoxError as MoxError
     from mox_core.flags import get_flag as get_flag
@@ -48,6 +49,7 @@ _PUBLIC = {
     "RunResult": "mox_core.running",
     "RunState": "mox_core.running",
     "errors": "mox_core",
+    "file": "mox_core",
     "get_flag": "mox_core.flags",
     "hookimpl": "mox_core.plugins",
     "run": "mox_core.running",

@@ -81,10 +81,10 @@ class TensorFlowEngine(Engine):
         """
         logger = logging.getLogger(self.log_name)
         check_version(logger)
+        if config.get_flag("xla"):
+            compile_on_cpu()  # before TensorFlow looks for devices
         self._placement = place_towers(config.towers, config.get_flag, logger)
         self._rules = update_rules(config.get_flag)
-        if self._placement.xla:
-            compile_on_cpu()
         self._profile = profile_range(config.get_flag("profile_steps"))
         spec = ClusterSpec.from_flags(config.get_flag)
         if spec is None:

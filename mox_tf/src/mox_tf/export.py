@@ -37,7 +37,7 @@ def write_saved_model(spec: ExportSpec, directory: str, *, session: Any, saver: 
         inputs = _tensors("inputs_dict", spec.inputs_dict, graph)
         outputs = _tensors("outputs_dict", spec.outputs_dict, graph)
         given = {id(tensor) for tensor in inputs.values()}
-        # A loader cannot fetch what it feeds.
+        # TensorFlow's callables refuse a tensor that is both fed and fetched.
         outputs = {
             name: tf.identity(tensor) if id(tensor) in given else tensor
             for name, tensor in outputs.items()

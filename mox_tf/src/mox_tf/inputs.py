@@ -57,7 +57,7 @@ def build_input(
         SpecError: input_fn returned something that is no input.
     """
     if input_fn is None:
-        return InputPipeline([[] for _ in range(towers)], [tf.no_op()] * towers)
+        return InputPipeline([[] for _ in range(towers)], [tf.no_op()] * towers, spec=[])
     where = f"input_fn({mode!s})"
     with tf.device(INPUT_DEVICE):
         returned = call_user_function(input_fn, mode)
@@ -138,8 +138,9 @@ def _checked(returned: Any, mode: Mode) -> Any:
             )
     inputs = tf.nest.map_structure(_value_of, inputs)
     for tensor in tf.nest.flatten(inputs, expand_composites=True):
-        if tensor.graph is not tf.get_default_graph():
-            raise _made_outside(where, repr(tensor.name))
+        # An eager tensor has no graph at all, and raises when it is asked for one.
+        if getattr(tensor, "graph", None) is not tf.get_default_graph():
+            raise _made_outside(where, "a tensor")
     return inputs
 
 

@@ -82,6 +82,12 @@ class ProfileHook(RunHook):
             run.logger.info("Wrote the trace of step %d to %s.", run.last_step, path)
         self._tracer.on = self._traces(run)
 
+    def on_end(self, run: RunState) -> None:
+        if run.cluster.is_chief and run.step <= self._first:
+            run.logger.warning(
+                "--profile_steps: the run ended before step %d, so nothing was traced.", self._first
+            )
+
     def _traces(self, run: RunState) -> bool:
         return run.cluster.is_chief and self._first <= run.step <= self._last
 

@@ -16,6 +16,7 @@ from mox_tf.tf1 import tf
 __all__ = ["Initializers", "ProgramSession"]
 
 _SECONDS_TO_END = 2.0
+_SECONDS_TO_COMPILE = 120.0  # XLA finishes what it has begun to compile
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class ProgramSession:
         self._graph = graph
         self._initializers = initializers
         self.session = tf.Session(target, graph=graph.graph, config=config)
+        self._compiles = bool(config.graph_options.optimizer_options.global_jit_level)
         self.coordinator = tf.train.Coordinator()
         self.feeder: QueueFeeder | None = None
         self._feeders: list[QueueFeeder] = []
@@ -134,9 +136,9 @@ class ProgramSession:
 
     def close(self) -> None:
         """Ends the threads and frees the session."""
+        self.coordinator.request_stop()
         for feeder in self._feeders:
             feeder.stop()
-        self.coordinator.request_stop()
         try:
             self.coordinator.join(
                 self._threads, stop_grace_period_secs=_SECONDS_TO_END, ignore_live_threads=True
@@ -148,7 +150,8 @@ class ProgramSession:
         # is left to end with the process.
         closing = threading.Thread(target=self.session.close, name="mox-closing", daemon=True)
         closing.start()
-        closing.join(_SECONDS_TO_END)
+        # Should it still be busy when the process ends, it would abort it.
+        closing.join(_SECONDS_TO_COMPILE if self._compiles else _SECONDS_TO_END)
 
     def _begin(self, pipeline: InputPipeline, mode: str) -> QueueFeeder | None:
         if pipeline.initializer is not None:

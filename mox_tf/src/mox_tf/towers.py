@@ -149,8 +149,11 @@ def _checked(spec: ModelSpec, mode: Mode) -> ModelSpec:
     Raises:
         SpecError: a value is no tensor, or is not a scalar.
     """
-    losses = [_scalar(f"loss[{i}]", loss, mode) for i, loss in enumerate(spec.losses)]
-    loss = losses if isinstance(spec.loss, (list, tuple)) else next(iter(losses), None)
+    loss = spec.loss
+    if isinstance(loss, (list, tuple)):
+        loss = [_scalar(f"loss[{index}]", one, mode) for index, one in enumerate(loss)]
+    elif loss is not None:
+        loss = _scalar("loss", loss, mode)
     log_info = spec.log_info and {
         name: _scalar(f"log_info[{name!r}]", value, mode) for name, value in spec.log_info.items()
     }

@@ -9,7 +9,13 @@ from mox_core.errors import SpecError
 
 __all__ = ["call_user_function"]
 
-_OTHER_GRAPH = ("must be from the same graph", "is not an element of this graph")
+_MADE_OUTSIDE = (
+    "must be from the same graph",
+    "is not an element of this graph",
+    "of the iterator is different from the graph",
+    "Attempting to capture an EagerTensor",
+    "is undefined when eager execution is enabled",
+)
 
 
 def call_user_function(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -20,8 +26,8 @@ def call_user_function(function: Callable[..., Any], *arguments: Any) -> Any:
     """
     try:
         return function(*arguments)
-    except ValueError as error:
-        if any(sign in str(error) for sign in _OTHER_GRAPH):
+    except (AttributeError, RuntimeError, ValueError) as error:
+        if any(sign in str(error) for sign in _MADE_OUTSIDE):
             name = getattr(function, "__name__", type(function).__name__)
             raise SpecError(
                 f"{name} uses a tensor that was made outside of input_fn, model_fn and "

@@ -13,7 +13,7 @@ from mox_core.errors import CheckpointError, SpecError
 from mox_core.plugins.suggest import did_you_mean
 from mox_tf.checkpoint_files import CheckpointFiles
 from mox_tf.failures import first_line
-from mox_tf.tf1 import tf
+from mox_tf.tf1 import slice_of, tf
 
 __all__ = ["ProgramVariables"]
 
@@ -51,7 +51,6 @@ class ProgramVariables:
             [*by_name.values(), *tf.get_collection(tf.GraphKeys.SAVEABLE_OBJECTS)],
             max_to_keep=0,
             allow_empty=True,
-            save_relative_paths=True,
         )
         tf.add_to_collection(tf.GraphKeys.SAVERS, saver)  # hooks of the user's may look for it
         with tf.name_scope("are_finite"):
@@ -124,15 +123,15 @@ class ProgramVariables:
             is_state = name not in self.model
             if not include(name) or (is_state and not state and name != GLOBAL_STEP):
                 continue
-            if name not in files.shapes:
+            saved = SavedAs.of(variable)
+            if saved.name not in files.shapes:
                 (missing_state if is_state else missing).append(name)
                 continue
-            shape = tuple(variable.shape.as_list())
-            if files.shapes[name] != shape:
-                mismatched[name] = (files.shapes[name], shape)
+            if files.shapes[saved.name] != saved.shape:
+                mismatched[name] = (files.shapes[saved.name], saved.shape)
                 continue
-            if not _fits(files.dtypes[name].as_numpy_dtype, variable):
-                there, here = files.dtypes[name].name, _dtype(variable)
+            if not _fits(files.dtypes[saved.name].as_numpy_dtype, variable):
+                there, here = files.dtypes[saved.name].name, _dtype(variable)
                 raise CheckpointError(
                     f"checkpoint {prefix} does not fit: {name!r} is {there} there and {here} in "
                     "the model."
@@ -140,7 +139,9 @@ class ProgramVariables:
             restored.append(name)
         if missing or mismatched:
             restored = []
-        self._set(session, ((name, files.read(name)) for name in restored))
+        self._set(
+            session, ((name, SavedAs.of(self.by_name[name]).read(files)) for name in restored)
+        )
         return RestoreReport(tuple(restored), tuple(missing), tuple(missing_state), mismatched)
 
     def _set(self, session: Any, values: Iterable[tuple[str, Any]]) -> None:
@@ -160,6 +161,36 @@ class ProgramVariables:
             session.run(initializers, feeds)
         if self.refresh is not None:
             session.run(self.refresh)
+
+
+@dataclass(frozen=True)
+class SavedAs:
+    """Where the value of a variable stands in a checkpoint.
+
+    Args:
+        name: in the checkpoint; all parts of a partitioned variable have one.
+        shape: of what has this name.
+        part: the indices of the variable in it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    part: tuple[slice, ...] = ()
+
+    @classmethod
+    def of(cls, variable: Any) -> SavedAs:
+        """Finds it out for a variable of the graph."""
+        whole = slice_of(variable)
+        if whole is None:
+            return cls(variable.op.name, tuple(variable.shape.as_list()))
+        ranges = zip(whole.var_offset, whole.var_shape, strict=True)
+        part = tuple(slice(start, start + size) for start, size in ranges)
+        return cls(whole.full_name, tuple(whole.full_shape), part)
+
+    def read(self, files: CheckpointFiles) -> Any:
+        """The value."""
+        value = files.read(self.name)
+        return value[self.part] if self.part else value
 
 
 def _dtype(variable: Any) -> Any:

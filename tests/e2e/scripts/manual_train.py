@@ -8,12 +8,12 @@ import sys
 import mnist_data as input_data
 import tensorflow.compat.v1 as tf
 
-import mox_tf as mox
-
 tf.flags.DEFINE_string("data_url", input_data.DIGITS, "Directory for storing input data")
 tf.flags.DEFINE_string("train_url", "/tmp/output_log", "Directory for output logs")
 flags = tf.flags.FLAGS
 mnist = input_data.read_data_sets(flags.data_url, one_hot=True)
+
+import mox_tf as mox  # noqa: E402
 
 
 def input_fn(run_mode, **kwargs):

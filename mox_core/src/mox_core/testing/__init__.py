@@ -1,4 +1,4 @@
-"""For authors of engines: a complete small engine to read, and the tests that any engine passes.
+"""For authors of engines and storage drivers: small ones to read, and the tests that all pass.
 
 Needs `pip install mox-core[testing]` (NumPy and pytest).
 """
@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mox_core.testing.engine_problem import EngineProblem, SoftmaxModel, Source
     from mox_core.testing.engine_suite import EngineSuite
+    from mox_core.testing.storage_suite import StorageSuite
     from mox_core.testing.toy_engine import ToyEngine
     from mox_core.testing.toy_export import load_exported
 
-__all__ = ["EngineProblem", "EngineSuite", "SoftmaxModel", "Source", "ToyEngine", "load_exported"]
+__all__ = [
+    "EngineProblem",
+    "EngineSuite",
+    "SoftmaxModel",
+    "Source",
+    "StorageSuite",
+    "ToyEngine",
+    "load_exported",
+]
 
 _MODULES = {
     "EngineProblem": "engine_problem",
     "EngineSuite": "engine_suite",
     "SoftmaxModel": "engine_problem",
     "Source": "engine_problem",
+    "StorageSuite": "storage_suite",
     "ToyEngine": "toy_engine",
     "load_exported": "toy_export",
 }

@@ -1,0 +1,223 @@
+"""Signed requests over pooled connections; one attempt each, the caller decides about another."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from .connection import Connection, Head, ProtocolError, ShortBodyError
+from .pool import Pool
+from .request import Endpoint, Request
+from .signers import Signer
+
+__all__ = ["Client", "Reply", "WireError"]
+
+_MAX_REPLY = 256 * 1024 * 1024
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+
+
+class WireError(Exception):
+    """No usable answer: told apart from the OSErrors of whoever takes the body.
+
+    Attributes:
+        reason: What went wrong.
+    """
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response that was read to its end.
+
+    Attributes:
+        status: HTTP status.
+        headers: Lower-case names to values.
+        body: The body, unless it went to a sink.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Client:
+    """Talks to one endpoint; one object serves all threads of a process.
+
+    Args:
+        endpoint: Where the service listens.
+        signer: Signs every request.
+        user_agent: Value of the User-Agent header.
+    """
+
+    def __init__(self, endpoint: Endpoint, signer: Signer, *, user_agent: str = "mox") -> None:
+        self._endpoint = endpoint
+        self._signer = signer
+        self._user_agent = user_agent
+        self._pool = Pool(endpoint)
+        self._clock_offset = 0.0
+
+    def exchange(self, request: Request) -> Reply:
+        """Send a request and read the whole answer, whatever its status.
+
+        Raises:
+            WireError: The connection failed, or the answer is malformed or incomplete.
+            SourceChangedError: The file behind the body shrank.
+        """
+        return self._attempt(request, None, None)
+
+    def fetch(
+        self,
+        request: Request,
+        *,
+        begin: Callable[[Reply], None],
+        write: Callable[[memoryview], None],
+    ) -> Reply:
+        """GET, with the body handed over in pieces; an answer other than 200 and 206 is returned.
+
+        Args:
+            request: The GET. The answer to a `range` header is checked against it.
+            begin: Called once with status and headers before the first piece.
+            write: Called with every piece, which is overwritten by the next.
+
+        Raises:
+            WireError: As `exchange`; every byte received was written before.
+        """
+        return self._attempt(request, begin, write)
+
+    @property
+    def origin(self) -> str:
+        """`http(s)://host:port`, for messages."""
+        scheme = "http" if self._endpoint.tls is None else "https"
+        return f"{scheme}://{self._endpoint.host}:{self._endpoint.port}"
+
+    def interrupt(self) -> None:
+        """Make every running request fail now."""
+        self._pool.interrupt()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.close()
+
+    def _attempt(
+        self,
+        request: Request,
+        begin: Callable[[Reply], None] | None,
+        write: Callable[[memoryview], None] | None,
+    ) -> Reply:
+        host = self._endpoint.address(request)
+        connection, head = self._send(request, host)
+        try:
+            if begin is not None and write is not None and head.status in (200, 206):
+                length = _promised(request, head)
+                reply = Reply(head.status, head.headers)
+                begin(reply)
+                for piece in _pieces(connection, length):
+                    write(piece)
+            else:
+                body = b"".join([bytes(piece) for piece in _pieces(connection, None)])
+                reply = Reply(head.status, head.headers, body)
+        except BaseException:
+            self._pool.discard(connection)
+            raise
+        self._pool.give_back(host, connection)
+        if reply.status == 403 and b"RequestTimeTooSkewed" in reply.body and not self._clock_offset:
+            self._set_clock(reply)
+            if self._clock_offset:
+                return self._attempt(request, begin, write)
+        return reply
+
+    def _send(self, request: Request, host: str) -> tuple[Connection, Head]:
+        """Send a request and read the head of the answer; the caller owns the connection."""
+        head = self._head(request)
+        while True:
+            try:
+                connection = self._pool.take(host, fresh=not request.idempotent)
+            except OSError as error:
+                raise WireError(error) from error
+            reused = connection.used > 0
+            try:
+                connection.set_timeout(request.timeout or self._endpoint.read_timeout)
+                connection.send(head, request.body)
+                return connection, connection.read_head(request.method)
+            except OSError as error:
+                self._pool.discard(connection)
+                # The server may close an idle connection just when it is used again.
+                closed = isinstance(error, (ShortBodyError, ConnectionError))
+                if not (reused and closed) or connection.interrupted:
+                    raise WireError(error) from error
+            except BaseException:
+                self._pool.discard(connection)
+                raise
+
+    def _head(self, request: Request) -> bytes:
+        host, path = self._endpoint.locate(request)
+        signed = self._signer.sign(
+            request, host=host, path=path, now=time.time() + self._clock_offset
+        )
+        query = request.query_string()
+        target = f"{path}?{query}" if query else path
+        lines = [f"{request.method} {target} HTTP/1.1", f"host: {host}"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        lines += [f"{name}: {value}" for name, value in signed.items()]
+        lines.append(f"user-agent: {self._user_agent}")
+        if request.body is not None:
+            lines.append(f"content-length: {len(request.body)}")
+        elif request.method in ("PUT", "POST"):
+            lines.append("content-length: 0")
+        text = "\r\n".join(lines)
+        if text.count("\n") != len(lines) - 1:
+            raise ValueError(f"a header of the request for {request.key!r} holds a line break")
+        return f"{text}\r\n\r\n".encode()
+
+    def _set_clock(self, reply: Reply) -> None:
+        try:
+            server = parsedate_to_datetime(reply.headers.get("date", ""))
+        except (TypeError, ValueError):
+            return
+        self._clock_offset = server.timestamp() - time.time()
+
+
+def _promised(request: Request, head: Head) -> int:
+    """The length of the body, once it is clear that it is what was asked for.
+
+    Raises:
+        WireError: It is something else.
+    """
+    asked = request.headers.get("range")
+    if (asked is None) != (head.status == 200):
+        raise WireError(ProtocolError(f"asked for {asked or 'all bytes'}, got others"))
+    if asked is None:
+        if "content-length" not in head.headers:
+            raise WireError(ProtocolError("the server does not say how long the object is"))
+        return int(head.headers["content-length"])
+    text = head.headers.get("content-range", "")
+    found = _CONTENT_RANGE.fullmatch(text)
+    first, _, last = asked.removeprefix("bytes=").partition("-")
+    if (
+        found is None
+        or found[1] != first
+        or not int(first) <= int(found[2]) <= int(last or found[2])
+    ):
+        raise WireError(ProtocolError(f"asked for {asked!r}, the server sent {text[:60]!r}"))
+    return int(found[2]) - int(first) + 1
+
+
+def _pieces(connection: Connection, length: int | None) -> Iterator[memoryview]:
+    """The body, held against its promised length; only its own failures become WireErrors."""
+    size = 0
+    try:
+        for piece in connection.body():
+            size += len(piece)
+            if size > (_MAX_REPLY if length is None else length):
+                raise ProtocolError("the server sent more than it should")
+            yield piece
+        if length is not None and size < length:
+            raise ShortBodyError(f"the answer ended {length - size} bytes early")
+    except OSError as error:
+        raise WireError(error) from error

@@ -1,0 +1,88 @@
+"""Idle connections of one client, shared by its threads and by nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from .connection import Connection
+from .request import Endpoint
+
+__all__ = ["Pool"]
+
+_PROBE_AFTER = 1.0
+_MAX_IDLE = 15.0
+
+
+class Pool:
+    """Keeps connections open between requests, last used first.
+
+    `deque.append`, `deque.pop` and the methods of `set` are atomic, so threads need no lock.
+
+    Args:
+        endpoint: Where to connect.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._idle: dict[str, deque[Connection]] = {}
+        self._busy: set[Connection] = set()
+
+    def take(self, host: str, *, fresh: bool = False) -> Connection:
+        """A connection for one request; end with `give_back` or `discard`.
+
+        Args:
+            host: Host name to connect to.
+            fresh: Do not use an idle connection, which the server may be closing just now.
+
+        Raises:
+            OSError: No connection can be made.
+        """
+        connection = None if fresh else self._idle_connection(host)
+        if connection is None:
+            connection = Connection(
+                host,
+                self._endpoint.port,
+                tls=self._endpoint.tls,
+                connect_timeout=self._endpoint.connect_timeout,
+            )
+        self._busy.add(connection)
+        return connection
+
+    def _idle_connection(self, host: str) -> Connection | None:
+        idle = self._idle.get(host)
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:  # another thread was quicker
+                return None
+            age = time.monotonic() - connection.idle_since
+            if age < _PROBE_AFTER or (age < _MAX_IDLE and not connection.is_stale()):
+                return connection
+            connection.close()
+        return None
+
+    def give_back(self, host: str, connection: Connection) -> None:
+        """Keep the connection for the next request if it can serve one."""
+        self._busy.discard(connection)
+        if not connection.reusable:
+            connection.close()
+            return
+        connection.idle_since = time.monotonic()
+        self._idle.setdefault(host, deque()).append(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection whose state is unknown."""
+        self._busy.discard(connection)
+        connection.close()
+
+    def interrupt(self) -> None:
+        """Make every thread that waits for an answer fail now."""
+        for connection in tuple(self._busy):
+            connection.interrupt()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for idle in tuple(self._idle.values()):
+            while idle:
+                idle.pop().close()

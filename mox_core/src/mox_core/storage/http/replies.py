@@ -1,0 +1,195 @@
+"""The XML of object stores, read and written."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from mox_core.storage.driver import ObjectInfo
+
+from .connection import ProtocolError
+
+__all__ = [
+    "Listing",
+    "complete_body",
+    "delete_body",
+    "http_time_ns",
+    "parse",
+    "parse_listing",
+]
+
+_KEY = re.compile(r"<Key>([^<]*)</Key>")
+_TIME = re.compile(r"<LastModified>([^<]*)</LastModified>")
+_ETAG = re.compile(r"<ETag>([^<]*)</ETag>")
+_SIZE = re.compile(r"<Size>([0-9]{1,18})</Size>")
+_TIME_TEXT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|\+00:00)?")
+_URL_ENCODED = "<EncodingType>url</EncodingType>"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of a listing.
+
+    Attributes:
+        entries: Objects, then common prefixes, in the order of the server.
+        next: Where the next page begins, or '' on the last one.
+    """
+
+    entries: Sequence[ObjectInfo]
+    next: str
+
+
+def parse(body: bytes) -> ElementTree.Element:
+    """The root element, with the namespaces taken off all tags.
+
+    Raises:
+        ProtocolError: It is not XML, or XML that no object store sends.
+    """
+    if b"<!" in body:  # no DTD: entities could expand without bound
+        raise ProtocolError("the answer holds an XML declaration that is not allowed here")
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError as error:
+        raise ProtocolError(f"the answer is not well-formed XML: {error}") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def parse_listing(body: bytes, *, bucket: str) -> Listing:
+    """Read a page of ListObjects (either version).
+
+    Args:
+        body: The XML.
+        bucket: Put in front of every key.
+
+    Raises:
+        ProtocolError: It is not a whole listing.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"the listing is not UTF-8: {error}") from None
+    if _URL_ENCODED in text and text.rstrip().endswith("</ListBucketResult>"):
+        head, entries = _fast_entries(text, f"{bucket}/")
+        if entries is not None:
+            return _with_prefixes(parse(head.encode()), entries, bucket)
+    root = parse(body)
+    if root.tag != "ListBucketResult":
+        raise ProtocolError(f"the answer is no listing but <{root.tag[:40]}>")
+    return _with_prefixes(root, _slow_entries(root, bucket), bucket)
+
+
+def _fast_entries(text: str, base: str) -> tuple[str, list[ObjectInfo] | None]:
+    """The objects by four regular expressions, ten times faster than a parser.
+
+    Returns:
+        The document without the objects, and the objects, or None when the page does not have
+        exactly one of each field per object: then a parser has to look.
+    """
+    start = text.find("<Contents>")
+    if start < 0:
+        return text, []
+    stop = text.rfind("</Contents>") + len("</Contents>")
+    middle = text[start:stop]
+    count = middle.count("<Contents>")
+    keys, sizes = _KEY.findall(middle), _SIZE.findall(middle)
+    times, etags = _TIME.findall(middle), _ETAG.findall(middle)
+    same = len(keys) == len(sizes) == len(times) == len(etags) == count
+    if not same or "<CommonPrefixes>" in middle:
+        return text, None
+    entries = [
+        ObjectInfo(
+            base + (unquote_plus(key) if "%" in key or "+" in key else key),
+            int(size),
+            _time_ns(time),
+            etag.replace("&quot;", "").replace("&#34;", "").strip('"'),
+        )
+        for key, size, time, etag in zip(keys, sizes, times, etags, strict=True)
+    ]
+    return text[:start] + text[stop:], entries
+
+
+def _slow_entries(root: ElementTree.Element, bucket: str) -> list[ObjectInfo]:
+    decode = unquote_plus if root.findtext("EncodingType") == "url" else str
+    entries = []
+    for element in root.iter("Contents"):
+        key = element.findtext("Key")
+        size = element.findtext("Size", "")
+        if key is None or not size.isascii() or not size.isdigit():
+            raise ProtocolError("an object of the listing lacks its key or size")
+        time = _time_ns(element.findtext("LastModified", ""))
+        etag = element.findtext("ETag", "").strip('"')
+        entries.append(ObjectInfo(f"{bucket}/{decode(key)}", int(size), time, etag))
+    return entries
+
+
+def _with_prefixes(root: ElementTree.Element, entries: list[ObjectInfo], bucket: str) -> Listing:
+    decode = unquote_plus if root.findtext("EncodingType") == "url" else str
+    for element in root.iter("CommonPrefixes"):
+        for prefix in element.iter("Prefix"):
+            entries.append(ObjectInfo(f"{bucket}/{decode(prefix.text or '')}"))
+    if root.findtext("IsTruncated", "false").strip() != "true":
+        return Listing(entries, "")
+    token = root.findtext("NextContinuationToken")
+    if token is None:
+        marker = root.findtext("NextMarker")
+        token = decode(marker) if marker else max((e.path for e in entries), default="")
+        token = token if marker else token.partition("/")[2]
+    if not token:
+        raise ProtocolError("the listing goes on, but does not say where")
+    return Listing(entries, token)
+
+
+@lru_cache(maxsize=64)
+def _day_seconds(day: str) -> int:
+    return calendar.timegm((int(day[:4]), int(day[5:7]), int(day[8:]), 0, 0, 0))
+
+
+def _time_ns(text: str) -> int:
+    """Nanoseconds of an ISO 8601 time in UTC, 0 when it is not one."""
+    found = _TIME_TEXT.fullmatch(text)
+    if found is None:
+        return 0
+    try:
+        day = _day_seconds(text[:10])
+    except ValueError:
+        return 0
+    seconds = day + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+    return seconds * 1_000_000_000 + int((found[2] or "").ljust(9, "0"))
+
+
+@lru_cache(maxsize=256)
+def http_time_ns(text: str) -> int:
+    """Nanoseconds of an HTTP date, 0 when it is not one."""
+    try:
+        time = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return 0
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=timezone.utc)
+    return int((time - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()) * 1_000_000_000
+
+
+def delete_body(keys: Iterable[str]) -> bytes:
+    """The body of DeleteObjects; the answer will name only failures."""
+    entities = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+    objects = "".join(f"<Object><Key>{escape(key, entities)}</Key></Object>" for key in keys)
+    return f"<Delete><Quiet>true</Quiet>{objects}</Delete>".encode()
+
+
+def complete_body(etags: Iterable[str]) -> bytes:
+    """The body of CompleteMultipartUpload."""
+    parts = "".join(
+        f'<Part><PartNumber>{number}</PartNumber><ETag>"{escape(etag)}"</ETag></Part>'
+        for number, etag in enumerate(etags, 1)
+    )
+    return f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()

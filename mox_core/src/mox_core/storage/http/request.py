@@ -1,0 +1,147 @@
+"""What one object-store request is, before it is signed and sent."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import quote
+
+from mox_core.storage.auth import Settings
+from mox_core.storage.driver import Body
+
+__all__ = ["Endpoint", "Request", "make_endpoint", "quote_key"]
+
+UNRESERVED = "-_.~"
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
+# Two silent attempts fit into the 30 seconds after which a dead server shall be an error.
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 12.0
+
+
+def quote_key(key: str) -> str:
+    """Percent-encode a key as it stands in a path."""
+    return key if _PLAIN.fullmatch(key) else quote(key, UNRESERVED + "/")
+
+
+@dataclass(slots=True)
+class Request:
+    """One request for a bucket or an object.
+
+    Attributes:
+        method: GET, PUT, POST, HEAD or DELETE.
+        bucket: Bucket name, or '' for the service itself.
+        key: Object key, not encoded; '' addresses the bucket.
+        query: Name to value, not encoded; None for a name without a value (`?uploads`).
+        headers: Lower-case names to values; all of them are signed.
+        body: Payload, or None.
+        payload_sha256: Hexadecimal SHA-256 of the body when it is known, else None.
+        idempotent: Whether sending it twice does the same as once; else it gets a new connection.
+        timeout: Seconds to wait for the next byte; the endpoint's when None.
+    """
+
+    method: str
+    bucket: str
+    key: str = ""
+    query: Mapping[str, str | None] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    payload_sha256: str | None = None
+    idempotent: bool = True
+    timeout: float | None = None
+
+    def query_string(self) -> str:
+        """The encoded query, sorted by name, without the question mark."""
+        if not self.query:
+            return ""
+        return "&".join(
+            quote(name, UNRESERVED)
+            if value is None
+            else f"{quote(name, UNRESERVED)}={quote(value, UNRESERVED)}"
+            for name, value in sorted(self.query.items())
+        )
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a service listens and how it names buckets.
+
+    Attributes:
+        host: Host name or IP address, without brackets.
+        port: TCP port.
+        tls: Context for https, None for plain http.
+        prefix: Path in front of every bucket, '' or '/something'.
+        path_style: Bucket in the path (True) or in the host name (False).
+        connect_timeout: Seconds to wait for a connection.
+        read_timeout: Seconds to wait for the next byte.
+    """
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    prefix: str = ""
+    path_style: bool = True
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+
+    @cached_property
+    def authority(self) -> str:
+        """Host and port as the Host header gives them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (80 if self.tls is None else 443) else f"{host}:{self.port}"
+
+    def locate(self, request: Request) -> tuple[str, str]:
+        """The Host header and the encoded path of a request."""
+        host = self.authority
+        key = quote_key(request.key)
+        if not request.bucket:
+            return host, f"{self.prefix}/"
+        if self._in_path(request.bucket):
+            base = f"{self.prefix}/{quote_key(request.bucket)}"
+            return host, f"{base}/{key}" if key else base
+        return f"{request.bucket}.{host}", f"{self.prefix}/{key}"
+
+    def address(self, request: Request) -> str:
+        """The host name to connect to, and to check the certificate against."""
+        if not request.bucket or self._in_path(request.bucket):
+            return self.host
+        return f"{request.bucket}.{self.host}"
+
+    def _in_path(self, bucket: str) -> bool:
+        # A wildcard certificate covers one label, so a bucket with dots cannot be part of the host.
+        return self.path_style or (self.tls is not None and "." in bucket)
+
+
+def make_endpoint(
+    settings: Settings, *, host: str, port: int | None, secure: bool, path_style: bool
+) -> Endpoint:
+    """The endpoint with the time-outs and the certificate checks that `settings` ask for.
+
+    Raises:
+        OSError: The CA file cannot be read.
+    """
+    connect, read = CONNECT_TIMEOUT, READ_TIMEOUT
+    if settings.client_timeout is not None:
+        connect = read = settings.client_timeout
+    if settings.timeout_config is not None:
+        connect, read = settings.timeout_config
+    return Endpoint(
+        host.strip("[]"),
+        port or (443 if secure else 80),
+        tls=_tls(settings.ssl_verify) if secure else None,
+        path_style=path_style,
+        connect_timeout=connect,
+        read_timeout=read,
+    )
+
+
+def _tls(verify: bool | str | None) -> ssl.SSLContext:
+    authorities = verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE")
+    context = ssl.create_default_context(cafile=authorities)
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,192 @@
+"""The three ways to sign a request that object stores understand.
+
+Sources: AWS "Signature Version 4" and "Signing and authenticating REST requests" (Amazon S3 API
+reference), Huawei OBS "Authentication of signature in a header" (API reference).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Protocol
+from urllib.parse import quote
+
+from .request import UNRESERVED, Request
+
+__all__ = ["Anonymous", "Credentials", "HmacSha1", "SigV4", "Signer", "UNSIGNED_PAYLOAD"]
+
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+# Of the names that are part of the signed resource, those that mox sends.
+_SIGNED_QUERY = frozenset({"append", "delete", "partNumber", "position", "uploadId", "uploads"})
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An access key, hidden from `repr` so that it never reaches a log.
+
+    Attributes:
+        access_key: Access key id.
+        secret_key: Secret access key.
+        token: Session token of temporary credentials, or None.
+    """
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+class Signer(Protocol):
+    """Signs requests; one object serves all threads."""
+
+    def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
+        """Headers to add to the request's own.
+
+        Args:
+            request: What will be sent; its headers are covered by the signature.
+            host: Value of the Host header.
+            path: The encoded path, as it will be sent.
+            now: Seconds since the epoch, by the server's clock.
+        """
+        ...
+
+
+class Anonymous:
+    """Signs nothing: public buckets."""
+
+    def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
+        """No headers."""
+        return {}
+
+
+class SigV4:
+    """AWS Signature Version 4.
+
+    A body is covered by `request.payload_sha256`; without it the payload is declared unsigned.
+
+    Args:
+        credentials: Called for every request, so that refreshed credentials are picked up.
+        region: Region of the credential scope.
+        service: Service of the credential scope.
+    """
+
+    def __init__(
+        self, credentials: Callable[[], Credentials], region: str, *, service: str = "s3"
+    ) -> None:
+        self._credentials = credentials
+        self._region = region
+        self._service = service
+        # Replaced as a whole, so that threads need no lock.
+        self._clock: tuple[int, str] = (-1, "")
+        self._key: tuple[str, str, bytes] = ("", "", b"")
+
+    def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
+        """See `Signer.sign`."""
+        credentials = self._credentials()
+        stamp = self._stamp(int(now))
+        payload = request.payload_sha256 or (
+            _EMPTY_SHA256 if request.body is None else UNSIGNED_PAYLOAD
+        )
+        added = {"x-amz-content-sha256": payload, "x-amz-date": stamp}
+        if credentials.token:
+            added["x-amz-security-token"] = credentials.token
+        signed = {"host": host, **added}
+        for name, value in request.headers.items():
+            signed[name] = " ".join(value.split())
+        names = sorted(signed)
+        headers = "".join([f"{name}:{signed[name]}\n" for name in names])
+        covered = ";".join(names)
+        query = "&".join(
+            [
+                f"{quote(name, UNRESERVED)}={quote(value or '', UNRESERVED)}"
+                for name, value in sorted(request.query.items())
+            ]
+        )
+        canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{covered}\n{payload}"
+        scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        signature = hmac.digest(
+            self._signing_key(credentials.secret_key, stamp[:8]),
+            f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}".encode(),
+            "sha256",
+        ).hex()
+        added["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={covered}, Signature={signature}"
+        )
+        return added
+
+    def _stamp(self, second: int) -> str:
+        cached = self._clock
+        if cached[0] != second:
+            cached = (second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)))
+            self._clock = cached
+        return cached[1]
+
+    def _signing_key(self, secret: str, day: str) -> bytes:
+        cached = self._key
+        if cached[:2] != (secret, day):
+            key = f"AWS4{secret}".encode()
+            for part in (day, self._region, self._service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            cached = (secret, day, key)
+            self._key = cached
+        return cached[2]
+
+
+@dataclass(frozen=True)
+class HmacSha1:
+    """OBS's own signature, and AWS's older one (version 2): both are HMAC-SHA1 over the same text.
+
+    Attributes:
+        credentials: Called for every request, so that refreshed credentials are picked up.
+        path_style: As the endpoint's: it decides how a bucket without a key is written.
+        scheme: 'OBS' or 'AWS', the word in front of the access key.
+        header_prefix: 'x-obs-' or 'x-amz-'.
+    """
+
+    credentials: Callable[[], Credentials]
+    path_style: bool
+    scheme: str
+    header_prefix: str
+
+    def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
+        """See `Signer.sign`."""
+        credentials = self.credentials()
+        added = {"date": formatdate(now, usegmt=True)}
+        if credentials.token:
+            added[f"{self.header_prefix}security-token"] = credentials.token
+        text = self._text(request, {**request.headers, **added})
+        mac = hmac.digest(credentials.secret_key.encode(), text.encode(), "sha1")
+        signature = base64.b64encode(mac).decode()
+        added["authorization"] = f"{self.scheme} {credentials.access_key}:{signature}"
+        return added
+
+    def _text(self, request: Request, headers: Mapping[str, str]) -> str:
+        special = "".join(
+            f"{name}:{value.strip()}\n"
+            for name, value in sorted(headers.items())
+            if name.startswith(self.header_prefix)
+        )
+        resource = f"/{request.bucket}" if request.bucket else "/"
+        if request.bucket and (request.key or not self.path_style):
+            resource += "/" + quote(request.key, UNRESERVED + "/")
+        signed_query = [
+            name if value is None else f"{name}={value}"
+            for name, value in sorted(request.query.items())
+            if name in _SIGNED_QUERY
+        ]
+        if signed_query:
+            resource += "?" + "&".join(signed_query)
+        return (
+            f"{request.method}\n{headers.get('content-md5', '')}\n"
+            f"{headers.get('content-type', '')}\n{headers['date']}\n{special}{resource}"
+        )

@@ -1,0 +1,3 @@
+"""The parts of StorageSuite."""
+
+from __future__ import annotations

@@ -1,0 +1,106 @@
+"""StorageSuite over s3://, through the data plane and through boto3 alone."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+
+from mox_core.storage.auth import Settings
+from mox_core.storage.driver import Driver, DriverFactory
+from mox_core.testing import StorageSuite
+
+pytest.importorskip("boto3")
+
+from mox_storage_s3.driver import make_driver  # noqa: E402
+
+
+class _S3(StorageSuite):
+    """What all servers have in common."""
+
+    fast = "1"
+    # What a server cannot do, test by test: each must fail, or it does not belong here.
+    cannot: ClassVar[dict[str, str]] = {}
+
+    @pytest.fixture(autouse=True)
+    def way(self, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+        monkeypatch.setenv("MOX_FILE_FASTPATH", self.fast)
+        name = request.node.name
+        reason = self.cannot.get(name) or self.cannot.get(name.partition("[")[0])
+        if reason:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    @pytest.fixture
+    def factory(self) -> DriverFactory:
+        return make_driver
+
+
+class TestFake(_S3):
+    """Our own server: checks V4 signatures, honours conditions."""
+
+    @pytest.fixture
+    def settings(self, store_settings: Settings) -> Settings:
+        return store_settings
+
+    @pytest.fixture
+    def place(self) -> str:
+        return "bucket/tests/"
+
+
+class TestFakeSdk(TestFake):
+    fast = "0"
+
+
+class TestMoto(_S3):
+    """Amazon's semantics without signatures."""
+
+    cannot: ClassVar[dict[str, str]] = {
+        "test_odd_names": "moto does not find a key with a line break again",
+        "test_abort": "moto answers 500 to the completion of an aborted upload",
+    }
+
+    @pytest.fixture
+    def settings(self, moto_settings: Settings) -> Settings:
+        return moto_settings
+
+    @pytest.fixture
+    def place(self, request: pytest.FixtureRequest) -> str:
+        return f"bucket/{request.node.name[:60]}/"
+
+
+class TestRclone(_S3):
+    """A real server over a directory; it ignores conditions and cannot copy parts."""
+
+    _MARKER = "rclone keeps the object `d/` as a file `d`"
+    cannot: ClassVar[dict[str, str]] = {
+        "test_up_across_and_down": _MARKER,
+        "test_threads": _MARKER,
+        "test_names_that_clash": "a directory of the server holds no file of the same name",
+        "test_an_empty_directory": _MARKER,
+        "test_make_directories": _MARKER,
+        "test_remove[d-False-left4]": _MARKER,
+        "test_remove[d-True-left6]": _MARKER,
+        "test_list_levels": "rclone's HEAD has whole seconds, its listing has fractions",
+        "test_directories": _MARKER,
+    }
+
+    @pytest.fixture
+    def factory(self) -> DriverFactory:
+        def make(scheme: str, settings: Settings) -> Driver:
+            driver = make_driver(scheme, settings)
+            driver.capabilities = replace(
+                driver.capabilities, conditional_put=False, part_copy=False
+            )
+            return driver
+
+        return make
+
+    @pytest.fixture
+    def settings(self, rclone_settings: Settings) -> Settings:
+        return rclone_settings
+
+    @pytest.fixture
+    def place(self) -> str:
+        return f"bucket/{uuid.uuid4().hex}/"
