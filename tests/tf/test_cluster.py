@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_each_worker_does_its_own_steps_and_the_last_checkpoint_has_all(tmp_path
     assert variables(folder)["global_step"] == 50
 
 
+@pytest.mark.slow
+def test_the_cluster_of_the_manual_learns_what_one_process_does(tmp_path):
+    """2 parameter servers, 2 workers, 2 towers each (manual 002, section 1.3.3), real digits."""
+    examples = Path(__file__).parents[2] / "examples"
+
+    def run(script, folder, *launcher):
+        command = [sys.executable, *launcher, str(examples / script), "--train_url", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def accuracy(folder):
+        text = run("eval_mnist_softmax.py", folder)
+        return float(re.findall(r"accuracy: ([\d.]+)", text)[-1])
+
+    cluster = ("-m", "mox_core.cli", "launch", "--ps=2", "--workers=2", "--gpus=2")
+    run("train_mnist_softmax.py", tmp_path / "cluster", *cluster)
+    run("train_mnist_softmax.py", tmp_path / "alone")
+    assert accuracy(tmp_path / "cluster") >= accuracy(tmp_path / "alone") - 0.02
+
+
 def test_data_of_one_worker_end_in_step(tmp_path):
     folder = tmp_path / "model"
     arguments = (f"--folder={folder}", "--sync_replicas", "--batches=8,20", "--steps=1000")
@@ -80,7 +102,9 @@ def test_data_of_one_worker_end_in_step(tmp_path):
     assert variables(folder)["global_step"] == 20
 
 
-@pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "sync", [pytest.param(True, id="sync"), pytest.param(False, id="async", marks=pytest.mark.slow)]
+)
 def test_killed_processes_come_back(tmp_path, sync):
     folder = tmp_path / "model"
     arguments = [f"--folder={folder}", "--pace=0.02", "--steps=1000000", f"--sync_replicas={sync}"]
@@ -136,6 +160,7 @@ def test_a_parameter_server_that_stays_away_ends_the_job(tmp_path):
             )
 
 
+@pytest.mark.slow
 def test_a_worker_that_stays_away_ends_synchronous_training(tmp_path):
     arguments = [f"--folder={tmp_path / 'model'}", "--sync_replicas", "--session_timeout=4"]
     with ClusterJob(tmp_path / "logs", *arguments, "--steps=100000") as job:
@@ -157,7 +182,7 @@ def test_nobody_to_join(tmp_path):
         assert time.monotonic() - begun < 60
 
 
-@pytest.mark.parametrize("where", ["model", "step"])
+@pytest.mark.parametrize("where", [pytest.param("model", marks=pytest.mark.slow), "step"])
 def test_an_error_of_one_worker_ends_all(tmp_path, where):
     with ClusterJob(tmp_path / "logs", "--steps=100000", f"--fail={where}") as job:
         job.start()
@@ -166,6 +191,7 @@ def test_an_error_of_one_worker_ends_all(tmp_path, where):
         assert "worker 1 failed; its own output says why" in job.text("worker 0")
 
 
+@pytest.mark.slow
 def test_a_hook_of_the_chief_stops_all(tmp_path):
     arguments = [f"--folder={tmp_path / 'model'}", "--stop", "--steps=100000", "--sync_replicas"]
     with ClusterJob(tmp_path / "logs", *arguments) as job:
