@@ -170,8 +170,8 @@ class StepResults:
             when something ended them.
         global_step: the global step after them.
         ended: None, or why fewer were done: `"data"` (the input ended), `"hook"` (a native hook
-            asked to stop), `"nan"`, `"stop"` (the core's stop function said so), `"peers"` (a
-            process that trains together with this one has ended).
+            asked to stop), `"nan"`, `"others"` (another process that trains along asked all to
+            stop), `"stop"` (the core's stop function said so).
         values: of the last step: per tower, name -> float. Empty unless fetched.
         samples: of the last step: the number of samples per tower, None where unknown.
         outputs: name -> array, ordered by step, then by tower.
@@ -394,6 +394,7 @@ class Engine(abc.ABC):
 
         Raises:
             EngineError: the devices or the cluster cannot be had.
+            KeyboardInterrupt: `config.interrupted()` became true while it waited for others.
         """
 
     @abc.abstractmethod

@@ -190,7 +190,7 @@ class TorchProgram(Program):
         word = GO_ON if has_data else DATA_ENDED
         if self._group:
             word = self._group.agree(word)
-        return {GO_ON: None, DATA_ENDED: "data", LEFT: "peers"}[word]
+        return {GO_ON: None, DATA_ENDED: "data", LEFT: "others"}[word]
 
     def _next_batches(self) -> list[Batch]:
         """All batches of a step; at the end of the data fewer, but not for an update."""

@@ -52,10 +52,10 @@ def run_loop(run: RunState, hooks: Sequence[RunHook]) -> None:
         if results.ended == "data":
             run.ended_by_itself = run.stop_reason is None
             run.stop("the data ended")
+        elif results.ended == "others":
+            run.stop("another process ended the run")
         elif results.ended == "hook":
             run.stop("a hook of the engine's own kind asked to stop")
-        elif results.ended == "peers":
-            run.stop("another process ended the run")
     if run.stop_reason is None:
         run.stop("interrupted")
     if run.plan.training:

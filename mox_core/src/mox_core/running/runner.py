@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -117,14 +118,17 @@ def run(
         chosen = select_engine(engine, get_flag)
         level = "WARNING" if get_flag("silent") else get_flag("running_log_level")
         logger = run_logger(chosen.log_name, level)
-        # An engine package hands its engine as an object: its scripts are written for that engine.
-        plan = plan.for_engine(chosen.name, native=isinstance(engine, Engine))
+        plan = plan.for_engine(chosen.name, native=_is_native(engine, chosen))
         manager.notify("mox_configure", config=plan)
         if fetch_strategy_fn is not None:
             logger.warning("fetch_strategy_fn is ignored: mox fetches only what is looked at.")
         with InterruptGuard() as guard:
             try:
                 result = _run(chosen, plan, guard, logger)
+            except KeyboardInterrupt:
+                if guard.received is None:
+                    raise
+                raise SystemExit(guard.exit_code) from None  # nothing was begun that could be saved
             finally:
                 chosen.close()
     except MoxError as error:
@@ -135,6 +139,16 @@ def run(
     if guard.received is not None:
         raise SystemExit(guard.exit_code)
     return result
+
+
+def _is_native(argument: str | Engine | None, chosen: Engine) -> bool:
+    """Whether plain functions are written for the chosen engine.
+
+    An engine's package hands its engine as an object: its scripts are. An engine without neutral
+    layers gets the functions as they are, unless the script has used `mox.nn`.
+    """
+    uses_neutral_layers = "mox_core.nn" in sys.modules
+    return isinstance(argument, Engine) or not (chosen.capabilities.neutral or uses_neutral_layers)
 
 
 def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.Logger) -> RunResult:
@@ -167,7 +181,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         run = RunState(plan, program, cluster, logger, guard.requested)
         hooks = _hooks(run, store)
         program.start()
-        load_variables(run, hooks)
+        _despite_losses(run, hooks, lambda: load_variables(run, hooks))
         _set_end(run)
         _run_with_hooks(run, hooks)
         export_dir = None
@@ -198,19 +212,16 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
             hook.on_checkpoint_saved(run, path)
 
     run.on_eval, run.on_saved = on_eval, on_saved
+    starting: list[Callable[[RunState], None]] = [hook.on_start for hook in hooks]
+    ending: list[Callable[[RunState], None]] = [hook.on_end for hook in hooks]
+
+    def go_on() -> None:
+        run_loop(run, hooks)
+        _each(ending, run)
+
     try:
-        for hook in hooks:
-            hook.on_start(run)
-        ending = list(hooks)
-        while True:
-            try:
-                run_loop(run, hooks)
-                while ending:
-                    ending[0].on_end(run)
-                    del ending[0]
-                break
-            except ProcessLostError as lost:
-                _go_back(run, hooks, lost)
+        _despite_losses(run, hooks, lambda: _each(starting, run))
+        _despite_losses(run, hooks, go_on)
     except BaseException as error:
         for hook in hooks:
             hook.on_error(run, error)
@@ -221,23 +232,40 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.info("Stopped at step %d: %s.", run.last_step, run.stop_reason)
 
 
+def _each(calls: list[Callable[[RunState], None]], run: RunState) -> None:
+    """Makes the calls; those that succeed are taken off the list."""
+    while calls:
+        calls[0](run)
+        del calls[0]
+
+
+def _despite_losses(run: RunState, hooks: Sequence[RunHook], action: Callable[[], None]) -> None:
+    """Does something, again from the newest checkpoint when a process is lost meanwhile."""
+    while True:
+        try:
+            return action()
+        except ProcessLostError as lost:
+            _go_back(run, hooks, lost)
+
+
 def _go_back(run: RunState, hooks: Sequence[RunHook], lost: ProcessLostError) -> None:
     """Waits for the lost process to come back; continues from the newest checkpoint.
 
     Raises:
         EngineError: it does not come back, or there is no checkpoint.
     """
-    run.losses_in_a_row = run.losses_in_a_row + 1 if run.global_step == run.gone_back_to else 1
+    done = run.global_step
+    run.losses_in_a_row = run.losses_in_a_row + 1 if done == run.gone_back_to else 1
     if run.losses_in_a_row > _MOST_LOSSES_IN_A_ROW:
         raise lost
-    run.logger.warning("%s", lost)
+    run.logger.warning("%s Waiting for it to come back.", lost)
     run.program.rejoin()
-    if not run.program.joined and run.checkpoint is None:
-        raise EngineError(
-            f"{lost}\n  It has come back empty, and there is no checkpoint to go on from; "
-            "with mox.run(log_dir=...) there is."
-        ) from lost
     load_variables(run, hooks)
+    if done and not run.program.joined and run.checkpoint is None:
+        raise EngineError(
+            f"{lost} It has come back empty, and there is no checkpoint to go on from.\n"
+            "  With mox.run(log_dir=...) there is."
+        ) from lost
     run.gone_back_to = run.global_step
     for hook in hooks:
         hook.on_restored(run)
