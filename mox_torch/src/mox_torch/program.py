@@ -187,9 +187,9 @@ class TorchProgram(Program):
 
     def _agree(self, has_data: bool) -> str | None:
         """Why there is no next step, which all processes have to do together."""
-        word = GO_ON if has_data else DATA_ENDED
-        if self._group:
-            word = self._group.agree(word)
+        if self._group is None:
+            return None if has_data else "data"
+        word = self._group.agree(GO_ON if has_data else DATA_ENDED)
         return {GO_ON: None, DATA_ENDED: "data", LEFT: "others"}[word]
 
     def _next_batches(self) -> list[Batch]:
@@ -217,9 +217,9 @@ class TorchProgram(Program):
         """Updates the variables; False when a loss is not finite, before the update."""
         assert self._trainer is not None
         if self.request.stop_on_nan:
-            losses = [loss.detach() for call in calls for loss in call.spec.losses]
+            losses = [loss for call in calls for loss in call.spec.losses]
             if self._waiting_is_dear:
-                self._unseen.append(torch.stack(losses))
+                self._unseen.append(torch.stack(losses).detach())
             elif not all(math.isfinite(loss.item()) for loss in losses):
                 results.ended, results.nonfinite = "nan", self._names_of_nonfinite(losses)
                 self._trainer.clear()
