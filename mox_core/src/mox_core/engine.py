@@ -164,7 +164,8 @@ class StepResults:
             when something ended them.
         global_step: the global step after them.
         ended: None, or why fewer were done: `"data"` (the input ended), `"hook"` (a native hook
-            asked to stop), `"nan"`, `"stop"` (the core's stop function said so).
+            asked to stop), `"nan"`, `"others"` (the chief asked all processes to stop), `"stop"`
+            (the core's stop function said so).
         values: of the last step: per tower, name -> float. Empty unless fetched.
         samples: of the last step: the number of samples per tower, None where unknown.
         outputs: name -> array, ordered by step, then by tower.
@@ -387,6 +388,7 @@ class Engine(abc.ABC):
 
         Raises:
             EngineError: the devices or the cluster cannot be had.
+            KeyboardInterrupt: `config.interrupted()` became true while it waited for others.
         """
 
     @abc.abstractmethod

@@ -15,7 +15,7 @@ __all__ = ["INPUT_DEVICE", "Placement", "place_towers"]
 
 INPUT_DEVICE = "/cpu:0"
 
-_VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2", "AutoReloadVariable"})
+VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2", "AutoReloadVariable"})
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def place_towers(towers: int, get_flag: Callable[[str], Any], logger: logging.Lo
 
 def _device_function(operations: str, variables: str) -> Callable[[Any], str]:
     def device_of(op: Any) -> str:
-        default = variables if op.type in _VARIABLE_OPS else operations
+        default = variables if op.type in VARIABLE_OPS else operations
         spec = tf.DeviceSpec.from_string(default)
         spec.merge_from(tf.DeviceSpec.from_string(op.device))
         device: str = spec.to_string()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from mox_core.engine import (
     Capabilities,
@@ -14,6 +15,13 @@ from mox_core.engine import (
 )
 from mox_core.spec import ModeKeys
 from mox_tf.checkpoint_files import CheckpointFiles
+from mox_tf.cluster.announce import announce
+from mox_tf.cluster.board import OVER, failure_of
+from mox_tf.cluster.building import build_cluster_program, check_cluster
+from mox_tf.cluster.program import ClusterProgram, WorkerTask
+from mox_tf.cluster.server import start_server
+from mox_tf.cluster.serving import serve
+from mox_tf.cluster.spec import PS, ClusterSpec
 from mox_tf.devices import Placement, place_towers
 from mox_tf.export import FORMATS
 from mox_tf.graph import build_graph
@@ -39,6 +47,7 @@ class TensorFlowEngine(Engine):
         mixed_precision=frozenset({"bfloat16", "float16"}),
         graph=True,
         export_formats=FORMATS,
+        distributed=frozenset({"parameter_server"}),
         native_hooks="tf.train.SessionRunHook",
         flags=frozenset(
             {
@@ -47,6 +56,9 @@ class TensorFlowEngine(Engine):
                 "num_inter_threads",
                 "num_intra_threads",
                 "profile_steps",
+                "server_protocol",
+                "session_timeout",
+                "sync_replicas",
                 "variable_update",
                 "xla",
             }
@@ -58,9 +70,11 @@ class TensorFlowEngine(Engine):
         self._placement = Placement()
         self._rules = UpdateRules()
         self._profile: tuple[int, int] | None = None
+        self._task: WorkerTask | None = None
+        self._program: ClusterProgram | None = None
 
     def setup(self, config: EngineConfig) -> Cluster:
-        """Finds a device for each tower.
+        """Finds a device for each tower, and this process's place in the cluster.
 
         Raises:
             EngineError: this TensorFlow is too old, or a flag asks for what is not there.
@@ -72,14 +86,50 @@ class TensorFlowEngine(Engine):
         self._placement = place_towers(config.towers, config.get_flag, logger)
         self._rules = update_rules(config.get_flag)
         self._profile = profile_range(config.get_flag("profile_steps"))
-        return Cluster()
+        spec = ClusterSpec.from_flags(config.get_flag)
+        if spec is None:
+            return Cluster()
+        return self._join(spec, config, logger)
+
+    def _join(self, spec: ClusterSpec, config: EngineConfig, logger: logging.Logger) -> Cluster:
+        """Serves, as a parameter server, until the job is over; else takes the worker's place."""
+        cluster = Cluster(spec.index, len(spec.workers))
+        if config.mode != ModeKeys.TRAIN:
+            # Two of them would do the same work and write to the same files.
+            if not spec.is_chief:
+                logger.info("Mode %s runs on worker 0; nothing to do here.", config.mode)
+            return replace(cluster, takes_part=spec.is_chief)
+        check_cluster(spec, self._placement, self._rules)
+        server = start_server(
+            spec, config.get_flag("server_protocol"), self._placement.session_config()
+        )
+        if spec.job == PS:
+            serve(spec, server, interrupted=config.interrupted, logger=logger)
+            return replace(cluster, takes_part=False)
+        self._task = WorkerTask(spec, server, config.interrupted, logger)
+        return cluster
 
     def build(self, request: ProgramRequest) -> TensorFlowProgram:
         """Calls the user's functions in a new graph."""
         exports = request.mode == ModeKeys.EXPORT
         placement = Placement() if exports else self._placement
+        if self._task is not None and request.mode == ModeKeys.TRAIN:
+            self._program = build_cluster_program(
+                request, placement, self._rules, self._profile, task=self._task
+            )
+            return self._program
         graph = build_graph(request, placement, self._rules)
         return TensorFlowProgram(request, graph, placement, None if exports else self._profile)
+
+    def close(self) -> None:
+        """Tells the cluster that this worker failed, or, as the chief, that all is over."""
+        task, program, self._task = self._task, self._program, None
+        if task is None:
+            return
+        if program is None or not program.left:
+            announce(task.spec, task.server, failure_of(task.spec.index))
+        elif task.spec.is_chief:
+            announce(task.spec, task.server, OVER)
 
     def describe(self) -> dict[str, str]:
         """Versions and devices."""

@@ -18,11 +18,16 @@ _NODE_NAME = re.compile(r"{{node ([^}\s]+)}}")
 _LIBRARIES = (TENSORFLOW_FOLDER, os.path.dirname(os.path.abspath(__file__)) + os.sep)
 
 
+# What TensorFlow puts before the sentence when the error comes from another process.
+_NOTHING_SAID = ("From /job:", "Graph execution error:")
+
+
 def first_line(error: BaseException) -> str:
     """The sentence of an error, without the tracebacks and graphs that TensorFlow appends."""
     text = getattr(error, "message", None) or str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next(iter(lines), type(error).__name__)
+    said = (line for line in lines if not line.startswith(_NOTHING_SAID))
+    return next(said, type(error).__name__)
 
 
 def input_error(mode: str, error: Exception) -> EngineError:

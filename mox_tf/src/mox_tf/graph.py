@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from mox_core.engine import ProgramRequest
 from mox_core.spec import Mode, ModeKeys
+from mox_tf.cluster.exchange import GradientExchange
 from mox_tf.copies import refresh_operation
 from mox_tf.devices import INPUT_DEVICE, Placement
 from mox_tf.inputs import InputPipeline, build_input, placeholders
@@ -66,20 +69,29 @@ class ProgramGraph:
     inter: InterModel | None
 
 
-def build_graph(request: ProgramRequest, placement: Placement, rules: UpdateRules) -> ProgramGraph:
+def build_graph(
+    request: ProgramRequest,
+    placement: Placement,
+    rules: UpdateRules,
+    *,
+    scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    make_exchange: Callable[[], GradientExchange] | None = None,
+) -> ProgramGraph:
     """Calls the user's functions in a new graph.
 
     Args:
         request: what to build.
         placement: how many towers, and where.
         rules: what shapes an update besides the optimizers.
+        scope: in which all is built.
+        make_exchange: makes, in the graph, what exchanges gradients with other processes.
 
     Raises:
         SpecError: what a function returned does not fit.
     """
     seed = tf.get_default_graph().seed  # a script sets it before it calls mox.run
     graph = tf.Graph()
-    with graph.as_default():
+    with graph.as_default(), scope():
         tf.set_random_seed(seed)
         with tf.device(INPUT_DEVICE):
             global_step = tf.train.get_or_create_global_step()
@@ -95,6 +107,7 @@ def build_graph(request: ProgramRequest, placement: Placement, rules: UpdateRule
                 global_step,
                 placement=placement,
                 rules=rules,
+                exchange=make_exchange() if make_exchange is not None else None,
             )
         # The optimizer may have defined summaries too: of its learning rate, for example.
         others = {id(s) for tower in towers[1:] for s in tower.summaries}

@@ -22,7 +22,7 @@ from mox_tf.failures import DATA_ENDED, step_error
 from mox_tf.graph import ProgramGraph
 from mox_tf.native_hooks import HookRunner, chosen_hooks
 from mox_tf.profiling import ProfileHook, StepTracer
-from mox_tf.session import ProgramSession
+from mox_tf.session import Initializers, ProgramSession
 from mox_tf.stepping import StepGraph, StepKind
 from mox_tf.tf1 import tf
 from mox_tf.variables import ProgramVariables
@@ -39,6 +39,8 @@ class TensorFlowProgram(Program):
         placement: the devices of the session.
         profile: the first and the last step to trace, or None.
     """
+
+    _data_ended: Any = DATA_ENDED
 
     def __init__(
         self,
@@ -96,12 +98,17 @@ class TensorFlowProgram(Program):
             variables = ProgramVariables.of_default_graph(
                 self._graph.model_variables, self._graph.refresh
             )
-        session = ProgramSession(
-            self._graph,
-            self._placement.session_config(),
-            finalize=self.request.mode != ModeKeys.EXPORT,
-        )
-        self._opened = session, variables
+            self._initializers = Initializers.of_default_graph()
+        if self.request.mode != ModeKeys.EXPORT:
+            self._graph.graph.finalize()
+        self._opened = self._open_session(), variables
+
+    def _open_session(self) -> ProgramSession:
+        """Opens a session whose variables are initialized."""
+        session = ProgramSession(self._graph, self._placement.session_config(), self._initializers)
+        session.initialize()
+        session.initialize_own()
+        return session
 
     # ---- Steps -----------------------------------------------------------------------------------
 
@@ -170,7 +177,7 @@ class TensorFlowProgram(Program):
             if self._hook_runner is None:
                 return kind.run(), False
             return self._hook_runner.run(kind.fetches, kind.run)
-        except DATA_ENDED:
+        except self._data_ended:
             return None, False
         except tf.errors.OpError as error:
             raise step_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 from mox_tf.failures import input_error, step_error
@@ -12,10 +13,38 @@ from mox_tf.input_queue import QueueFeeder
 from mox_tf.inputs import InputPipeline
 from mox_tf.tf1 import tf
 
-__all__ = ["ProgramSession"]
+__all__ = ["Initializers", "ProgramSession"]
 
 _SECONDS_TO_END = 2.0
 _SECONDS_TO_COMPILE = 120.0  # XLA finishes what it has begun to compile
+
+
+@dataclass(frozen=True)
+class Initializers:
+    """Operations that initialize what a graph holds.
+
+    Args:
+        variables: the global variables.
+        resources: other resources that steps share.
+        local: local variables and resources, and tables.
+    """
+
+    variables: Any
+    resources: Any
+    local: Any
+
+    @classmethod
+    def of_default_graph(cls) -> Initializers:
+        """Makes them, once nothing more will be added to the graph."""
+        return cls(
+            variables=tf.global_variables_initializer(),
+            resources=tf.group(*_creators(tf.GraphKeys.RESOURCES)),
+            local=tf.group(
+                tf.local_variables_initializer(),
+                tf.tables_initializer(),
+                *_creators(tf.GraphKeys.LOCAL_RESOURCES),
+            ),
+        )
 
 
 class ProgramSession:
@@ -24,39 +53,44 @@ class ProgramSession:
     Args:
         graph: what to run.
         config: a `ConfigProto`.
-        finalize: nothing more will be added to the graph.
+        initializers: the graph's.
+        target: address of the server that runs the graph; "": this process alone.
 
     Attributes:
         session: the `tf.Session`.
         coordinator: of the threads; given to session hooks.
         feeder: fills the queue of the main input, once it is read; None where there is none.
-
-    Raises:
-        EngineError: a variable cannot be initialized.
     """
 
-    def __init__(self, graph: ProgramGraph, config: Any, *, finalize: bool) -> None:
+    def __init__(
+        self, graph: ProgramGraph, config: Any, initializers: Initializers, *, target: str = ""
+    ) -> None:
         self._graph = graph
-        with graph.graph.as_default():
-            initializer = tf.group(
-                tf.global_variables_initializer(), *_creators(tf.GraphKeys.RESOURCES)
-            )
-            self._local_initializer = tf.group(
-                tf.local_variables_initializer(),
-                tf.tables_initializer(),
-                *_creators(tf.GraphKeys.LOCAL_RESOURCES),
-            )
-        if finalize:
-            graph.graph.finalize()
-        self.session = tf.Session(graph=graph.graph, config=config)
+        self._initializers = initializers
+        self.session = tf.Session(target, graph=graph.graph, config=config)
         self._compiles = bool(config.graph_options.optimizer_options.global_jit_level)
         self.coordinator = tf.train.Coordinator()
         self.feeder: QueueFeeder | None = None
         self._feeders: list[QueueFeeder] = []
         self._threads: list[Any] = []
-        self._initialize(initializer, "initializing the variables")
-        if graph.refresh is not None:
-            self.session.run(graph.refresh)
+
+    def initialize(self) -> None:
+        """Initializes the global variables.
+
+        Raises:
+            EngineError: one of them cannot be initialized.
+        """
+        self._initialize(self._initializers.variables, "initializing the variables")
+
+    def initialize_own(self) -> None:
+        """Makes what belongs to this process alone, once the variables have values.
+
+        Raises:
+            EngineError: it cannot be made.
+        """
+        self._initialize(self._initializers.resources, "making the resources of the graph")
+        if self._graph.refresh is not None:
+            self._initialize(self._graph.refresh, "copying the variables")
 
     def begin_reading(self) -> None:
         """Initializes tables and local variables, and starts the threads that read the input.
@@ -67,7 +101,7 @@ class ProgramSession:
             EngineError: a table or a data set cannot be opened.
         """
         graph = self._graph
-        self._initialize(self._local_initializer, "initializing tables and local variables")
+        self._initialize(self._initializers.local, "initializing tables and local variables")
         self.feeder = self._begin(graph.input, str(graph.mode))
         if graph.inter is not None:
             self._begin(graph.inter.input, str(graph.inter.mode))

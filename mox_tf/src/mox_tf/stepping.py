@@ -59,6 +59,10 @@ class StepGraph:
             self._kinds[key] = StepKind(fetches, session.make_callable(fetches))
         return self._kinds[key]
 
+    def forget(self) -> None:
+        """Forgets the session that it made steps for."""
+        self._kinds.clear()
+
     def _fetches(self, fetch: Fetch, last: bool, towers: int) -> list[Any]:
         graph = self._graph
         specs = [tower.spec for tower in graph.towers[:towers]]

@@ -7,6 +7,7 @@ from typing import Any
 
 from mox_core.errors import EngineError, SpecError
 from mox_tf.all_reduce import all_reduce_mean, mean
+from mox_tf.cluster.exchange import GradientExchange
 from mox_tf.copies import refresh_operation
 from mox_tf.devices import Placement
 from mox_tf.loss_scale import DynamicLossScale
@@ -27,6 +28,7 @@ def build_update(
     *,
     placement: Placement,
     rules: UpdateRules,
+    exchange: GradientExchange | None = None,
 ) -> Any:
     """Builds the operation that does one training step.
 
@@ -40,6 +42,7 @@ def build_update(
         global_step: the variable.
         placement: the devices of the towers, and whose variables they update.
         rules: what happens to losses and gradients.
+        exchange: with other processes.
 
     Raises:
         SpecError: a loss trains no variable, or optimizer_fn does not fit.
@@ -51,9 +54,13 @@ def build_update(
     factor = rules.loss_scale if scale is None else scale.value
     losses = range(len(towers[0].spec.losses))
     means = [_mean_gradients(towers, index, updaters, placement, rules, factor) for index in losses]
+    if exchange is not None:
+        means = [[exchange.share(pairs) for pairs in per_tower] for per_tower in means]
     gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
     clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
-    update_ops = towers[0].update_ops
+    own_update_ops = towers[0].update_ops
+    # The exchange may let another process apply the gradients; these belong to this one.
+    update_ops = own_update_ops if exchange is None else []
 
     def apply() -> Any:
         with tf.name_scope(None):  # a tf.cond's would stand in the names of the optimizer's state
@@ -66,9 +73,13 @@ def build_update(
         applied = tf.cond(finite, lambda: _done(apply()), lambda: _done(tf.no_op()))
         with tf.control_dependencies([applied]):
             update = tf.group(scale.adapt(finite), *update_ops)
+    if exchange is not None:
+        update = exchange.finish(update, own_update_ops)
     if placement.variable_update == "distributed_replicated":
         with tf.control_dependencies([update]):
-            update = refresh_operation([tower.copies for tower in towers])
+            refreshed = refresh_operation([tower.copies for tower in towers])
+        with tf.control_dependencies([refreshed]):
+            update = tf.identity(update) if tf.is_tensor(update) else refreshed
     return update
 
 

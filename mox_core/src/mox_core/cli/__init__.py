@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 _BUILT_IN = {
     "run": "run a training script",
+    "launch": "run a training script in several processes on this machine",
     "file": "list, copy, move and remove files of any store",
     "plugins": "list the installed plugins",
     "info": "describe this installation, for bug reports",

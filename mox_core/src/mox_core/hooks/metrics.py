@@ -40,6 +40,7 @@ class MetricsHook(RunHook):
 
     def on_start(self, run: RunState) -> None:
         assert run.log_dir is not None
+        self._close()
         path = os.path.join(run.log_dir, FILENAME)
         try:
             os.makedirs(run.log_dir, exist_ok=True)
@@ -52,7 +53,6 @@ class MetricsHook(RunHook):
             ) from error
 
     def on_restored(self, run: RunState) -> None:
-        self._close()
         self.on_start(run)
 
     def on_step_end(self, run: RunState, results: StepResults) -> None:

@@ -52,6 +52,8 @@ def run_loop(run: RunState, hooks: Sequence[RunHook]) -> None:
         if results.ended == "data":
             run.ended_by_itself = run.stop_reason is None
             run.stop("the data ended")
+        elif results.ended == "others":
+            run.stop("the chief asked all workers to stop")
         elif results.ended == "hook":
             run.stop("a hook of the engine's own kind asked to stop")
     if run.stop_reason is None:

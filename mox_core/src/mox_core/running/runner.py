@@ -116,6 +116,10 @@ def run(
         with InterruptGuard() as guard:
             try:
                 result = _run(chosen, plan, guard, logger)
+            except KeyboardInterrupt:
+                if guard.received is None:
+                    raise
+                raise SystemExit(guard.exit_code) from None  # nothing was begun that could be saved
             finally:
                 chosen.close()
     except MoxError as error:
@@ -157,7 +161,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         run = RunState(plan, program, cluster, logger, guard.requested)
         hooks = _hooks(run, store)
         program.start()
-        load_variables(run, hooks)
+        _despite_losses(run, hooks, lambda: load_variables(run, hooks))
         _set_end(run)
         _run_with_hooks(run, hooks)
         export_dir = None
@@ -188,19 +192,16 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
             hook.on_checkpoint_saved(run, path)
 
     run.on_eval, run.on_saved = on_eval, on_saved
+    starting: list[Callable[[RunState], None]] = [hook.on_start for hook in hooks]
+    ending: list[Callable[[RunState], None]] = [hook.on_end for hook in hooks]
+
+    def go_on() -> None:
+        run_loop(run, hooks)
+        _each(ending, run)
+
     try:
-        for hook in hooks:
-            hook.on_start(run)
-        ending = list(hooks)
-        while True:
-            try:
-                run_loop(run, hooks)
-                while ending:
-                    ending[0].on_end(run)
-                    del ending[0]
-                break
-            except ProcessLostError as lost:
-                _go_back(run, hooks, lost)
+        _despite_losses(run, hooks, lambda: _each(starting, run))
+        _despite_losses(run, hooks, go_on)
     except BaseException as error:
         for hook in hooks:
             hook.on_error(run, error)
@@ -211,23 +212,40 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.info("Stopped at step %d: %s.", run.last_step, run.stop_reason)
 
 
+def _each(calls: list[Callable[[RunState], None]], run: RunState) -> None:
+    """Makes the calls; those that succeed are taken off the list."""
+    while calls:
+        calls[0](run)
+        del calls[0]
+
+
+def _despite_losses(run: RunState, hooks: Sequence[RunHook], action: Callable[[], None]) -> None:
+    """Does something, again from the newest checkpoint when a process is lost meanwhile."""
+    while True:
+        try:
+            return action()
+        except ProcessLostError as lost:
+            _go_back(run, hooks, lost)
+
+
 def _go_back(run: RunState, hooks: Sequence[RunHook], lost: ProcessLostError) -> None:
     """Waits for the lost process to come back; continues from the newest checkpoint.
 
     Raises:
         EngineError: it does not come back, or there is no checkpoint.
     """
-    run.losses_in_a_row = run.losses_in_a_row + 1 if run.global_step == run.gone_back_to else 1
+    done = run.global_step
+    run.losses_in_a_row = run.losses_in_a_row + 1 if done == run.gone_back_to else 1
     if run.losses_in_a_row > _MOST_LOSSES_IN_A_ROW:
         raise lost
-    run.logger.warning("%s", lost)
+    run.logger.warning("%s Waiting for it to come back.", lost)
     run.program.rejoin()
-    if not run.program.joined and run.checkpoint is None:
-        raise EngineError(
-            f"{lost}\n  It has come back empty, and there is no checkpoint to go on from; "
-            "with mox.run(log_dir=...) there is."
-        ) from lost
     load_variables(run, hooks)
+    if done and not run.program.joined and run.checkpoint is None:
+        raise EngineError(
+            f"{lost} It has come back empty, and there is no checkpoint to go on from.\n"
+            "  With mox.run(log_dir=...) there is."
+        ) from lost
     run.gone_back_to = run.global_step
     for hook in hooks:
         hook.on_restored(run)

@@ -1,0 +1,1 @@
+"""Parameter servers and workers: several processes that train one model."""

@@ -1,0 +1,213 @@
+"""Parameter servers and workers: real processes on this machine."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+sys.path.insert(0, str(Path(__file__).parent))
+from cluster_job import ClusterJob, run_alone
+
+from mox_tf.checkpoint_files import CheckpointFiles
+
+ENDED = "max_number_of_steps=30 reached"
+
+
+def variables(folder):
+    """Name -> array of the newest checkpoint."""
+    newest = re.search(r'model_checkpoint_path: "(.*)"', (folder / "checkpoint").read_text())[1]
+    files = CheckpointFiles.open(str(folder / newest))
+    return {name: files.read(name) for name in files.shapes}
+
+
+def test_workers_in_step_equal_one_process_with_the_whole_batch(tmp_path):
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    with ClusterJob(
+        tmp_path / "logs", f"--folder={together}", "--sync_replicas", "--num_gpus=2", ps=2
+    ) as job:
+        assert job.start().wait() == [0, 0, 0, 0]
+        for worker in ("worker 0", "worker 1"):
+            assert job.result(worker)["steps"] == 30
+            assert job.result(worker)["global_step"] == 30
+    # Two workers with two towers take four batches in a step.
+    run_alone(tmp_path, f"--folder={alone}", "--rows=32", "--steps=30")
+    one, four = variables(alone), variables(together)
+    assert one.keys() == four.keys()
+    for name in one:
+        np.testing.assert_allclose(four[name], one[name], atol=1e-6, err_msg=name)
+
+
+def test_each_worker_does_its_own_steps_and_the_last_checkpoint_has_all(tmp_path):
+    """The chief has less data, so it waits for the other one before it saves."""
+    folder = tmp_path / "model"
+    with ClusterJob(
+        tmp_path / "logs", f"--folder={folder}", "--batches=12,25", "--pace=0.02"
+    ) as job:
+        assert job.start().wait() == [0, 0, 0]
+        assert job.result("worker 0")["steps"] == 12
+        assert job.result("worker 1")["steps"] == 25
+    saved = variables(folder)
+    assert saved["global_step"] == 37
+
+    # The checkpoint fits one process, and what that saves fits a cluster.
+    assert "Restoring parameters" in run_alone(
+        tmp_path, f"--folder={folder}", "--mode=EVAL", "--batches=4"
+    )
+    run_alone(tmp_path, f"--folder={folder}", "--steps=40")
+    with ClusterJob(tmp_path / "again", f"--folder={folder}", "--steps=25") as job:
+        assert job.start().wait() == [0, 0, 0]
+        assert "model.ckpt-40" in job.text("worker 0")
+        # Each worker counts from half of the steps that were done.
+        assert [job.result(f"worker {i}")["steps"] for i in (0, 1)] == [5, 5]
+    assert variables(folder)["global_step"] == 50
+
+
+@pytest.mark.slow
+def test_the_cluster_of_the_manual_learns_what_one_process_does(tmp_path):
+    """2 parameter servers, 2 workers, 2 towers each (manual 002, section 1.3.3), real digits."""
+    examples = Path(__file__).parents[2] / "examples"
+
+    def run(script, folder, *launcher):
+        command = [sys.executable, *launcher, str(examples / script), "--train_url", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def accuracy(folder):
+        text = run("eval_mnist_softmax.py", folder)
+        return float(re.findall(r"accuracy: ([\d.]+)", text)[-1])
+
+    cluster = ("-m", "mox_core.cli", "launch", "--ps=2", "--workers=2", "--gpus=2")
+    run("train_mnist_softmax.py", tmp_path / "cluster", *cluster)
+    run("train_mnist_softmax.py", tmp_path / "alone")
+    assert accuracy(tmp_path / "cluster") >= accuracy(tmp_path / "alone") - 0.02
+
+
+def test_data_of_one_worker_end_in_step(tmp_path):
+    folder = tmp_path / "model"
+    arguments = (f"--folder={folder}", "--sync_replicas", "--batches=8,20", "--steps=1000")
+    with ClusterJob(tmp_path / "logs", *arguments) as job:
+        assert job.start().wait() == [0, 0, 0]
+        assert job.result("worker 0")["reason"] == "the data ended"
+        assert [job.result(f"worker {i}")["steps"] for i in (0, 1)] == [8, 20]
+    assert variables(folder)["global_step"] == 20
+
+
+@pytest.mark.parametrize(
+    "sync", [pytest.param(True, id="sync"), pytest.param(False, id="async", marks=pytest.mark.slow)]
+)
+def test_killed_processes_come_back(tmp_path, sync):
+    folder = tmp_path / "model"
+    arguments = [f"--folder={folder}", "--pace=0.02", "--steps=1000000", f"--sync_replicas={sync}"]
+    with ClusterJob(tmp_path / "logs", *arguments) as job:
+        job.start()
+        for worker in ("worker 0", "worker 1"):
+            job.wait_for(worker, r"step: 20\(")
+
+        def restart(name):
+            marks = {one: len(job.text(one)) for one in job.names}
+            job.kill(name)
+            job.start(name)
+            return marks
+
+        marks = restart("worker 1")
+        joined = job.wait_for("worker 1", r"Joining .* global step (\d+)", since=marks["worker 1"])
+        assert int(joined[1]) >= 20
+        job.wait_for("worker 1", r"\tloss", since=marks["worker 1"])
+
+        saved = job.wait_for("worker 0", r"Saving checkpoints for (\d+)", count=2)
+        marks = restart("worker 0")
+        joined = job.wait_for("worker 0", r"Joining .* global step (\d+)", since=marks["worker 0"])
+        assert int(joined[1]) >= int(saved[1]), "the chief took steps back"
+        job.wait_for("worker 0", r"\tloss", since=marks["worker 0"])
+
+        saved = job.wait_for("worker 0", r"Saving checkpoints for (\d+)", since=marks["worker 0"])
+        marks = restart("ps 0")
+        job.wait_for("worker 0", r"Lost ", since=marks["worker 0"])
+        restored = job.wait_for(
+            "worker 0", r"Restoring parameters from .*-(\d+)", since=marks["worker 0"]
+        )
+        assert int(restored[1]) >= int(saved[1])
+        for worker in ("worker 0", "worker 1"):
+            job.wait_for(worker, r"\tloss", count=3, since=marks[worker])
+
+        for name in job.names:
+            job.kill(name, signal.SIGTERM)
+        assert job.wait(timeout=60) == [143, 143, 143]
+    assert variables(folder)["global_step"] > int(restored[1])
+
+
+def test_a_parameter_server_that_stays_away_ends_the_job(tmp_path):
+    arguments = [f"--folder={tmp_path / 'model'}", "--pace=0.02", "--session_timeout=4"]
+    with ClusterJob(tmp_path / "logs", *arguments, "--steps=100000", ps=2) as job:
+        job.start()
+        job.wait_for("worker 1", r"step: 10\(")
+        job.kill("ps 1")
+        codes = job.wait("worker 0", "worker 1", "ps 0", timeout=60)
+        assert all(code == 1 for code in codes)
+        for worker in ("worker 0", "worker 1"):
+            assert f"ps 1 ({job.addresses['ps 1']}) could not be reached for 4 seconds" in (
+                job.text(worker)
+            )
+
+
+@pytest.mark.slow
+def test_a_worker_that_stays_away_ends_synchronous_training(tmp_path):
+    arguments = [f"--folder={tmp_path / 'model'}", "--sync_replicas", "--session_timeout=4"]
+    with ClusterJob(tmp_path / "logs", *arguments, "--steps=100000") as job:
+        job.start()
+        job.wait_for("worker 1", r"step: 10\(")
+        job.kill("worker 1")
+        assert job.wait("worker 0", "ps 0", timeout=60) == [1, 1]
+        assert "worker 1 could not be reached for 4 seconds" in job.text("worker 0")
+
+
+def test_nobody_to_join(tmp_path):
+    with ClusterJob(tmp_path / "logs", "--session_timeout=2") as job:
+        begun = time.monotonic()
+        job.start("worker 0")
+        assert job.wait("worker 0") == [1]
+        assert f"ps 0 ({job.addresses['ps 0']}) could not be reached for 2 seconds" in (
+            job.text("worker 0")
+        )
+        assert time.monotonic() - begun < 60
+
+
+@pytest.mark.parametrize("where", [pytest.param("model", marks=pytest.mark.slow), "step"])
+def test_an_error_of_one_worker_ends_all(tmp_path, where):
+    with ClusterJob(tmp_path / "logs", "--steps=100000", f"--fail={where}") as job:
+        job.start()
+        assert job.wait(timeout=60) == [1, 1, 1]
+        assert f"this {'model' if where == 'model' else 'batch'} is bad" in job.text("worker 1")
+        assert "worker 1 failed; its own output says why" in job.text("worker 0")
+
+
+@pytest.mark.slow
+def test_a_hook_of_the_chief_stops_all(tmp_path):
+    arguments = [f"--folder={tmp_path / 'model'}", "--stop", "--steps=100000", "--sync_replicas"]
+    with ClusterJob(tmp_path / "logs", *arguments) as job:
+        assert job.start().wait(timeout=90) == [0, 0, 0]
+        assert job.result("worker 1")["reason"] == "the chief asked all workers to stop"
+        assert job.result("worker 0")["reason"] == "enough"
+
+
+def test_interrupts_save_and_end_all(tmp_path):
+    folder = tmp_path / "model"
+    arguments = [f"--folder={folder}", "--steps=100000", "--sync_replicas", "--pace=0.02"]
+    with ClusterJob(tmp_path / "logs", *arguments) as job:
+        job.start()
+        job.wait_for("worker 1", r"step: 15\(")
+        for name in job.names:
+            job.kill(name, signal.SIGINT)
+        assert job.wait("worker 0", "worker 1", timeout=60) == [130, 130]
+        assert job.wait("ps 0", timeout=60) == [130]
+    assert variables(folder)["global_step"] >= 15
