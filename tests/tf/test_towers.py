@@ -114,6 +114,24 @@ def test_cpus_stand_in_for_gpus_and_say_so(bench, mnist, caplog):
     assert devices["weights"].upper().endswith("CPU:0")
 
 
+def test_variables_are_on_a_device_of_their_own(mnist):
+    from mox_core.engine import ProgramRequest
+    from mox_tf.devices import Placement
+    from mox_tf.graph import build_graph
+
+    placement = Placement(towers=("/cpu:0", "/cpu:1"), parameters="/cpu:2", cpus=3)
+    request = ProgramRequest(
+        mox.ModeKeys.TRAIN, lambda mode: digits(mnist, 10, 2), softmax, (momentum,)
+    )
+    graph = build_graph(request, placement, loss_scale=1.0).graph
+
+    def device(name):
+        return graph.get_operation_by_name(name).device.lower().removeprefix("/device:")
+
+    assert [device(name) for name in ("weights", "weights/Momentum")] == ["cpu:2", "cpu:2"]
+    assert [device(name) for name in ("MatMul", "tower_1/MatMul")] == ["cpu:0", "cpu:1"]
+
+
 def test_collections_hold_what_this_tower_added(bench, mnist):
     seen = []
 

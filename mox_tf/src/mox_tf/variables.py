@@ -49,7 +49,6 @@ class ProgramVariables:
         floating = {n: v for n, v in by_name.items() if v.dtype.is_floating}
         saver = tf.train.Saver(
             [*by_name.values(), *tf.get_collection(tf.GraphKeys.SAVEABLE_OBJECTS)],
-            max_to_keep=0,
             allow_empty=True,
         )
         tf.add_to_collection(tf.GraphKeys.SAVERS, saver)  # hooks of the user's may look for it
