@@ -200,7 +200,7 @@ def test_gradients_of_accumulated_batches_are_those_of_the_whole():
     np.testing.assert_allclose(values, [advance(whole, 1)["loss"] for _ in range(6)], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["global_norm", "norm", "value"])
+@pytest.mark.parametrize("kind", ["norm", "value"])
 def test_gradients_are_clipped(kind):
     set_flag("gradient_clip", 0.01)
     set_flag("gradient_clip_type", kind)
@@ -215,8 +215,6 @@ def test_gradients_are_clipped(kind):
     }
     if kind == "value":
         assert max(np.abs(step).max() for step in steps.values()) == pytest.approx(0.01, rel=1e-3)
-    elif kind == "norm":
-        assert max(np.linalg.norm(s) for s in steps.values()) == pytest.approx(0.01, rel=1e-3)
     else:
         total = np.sqrt(sum(np.square(step).sum() for step in steps.values()))
         assert total == pytest.approx(0.01, rel=1e-3)
@@ -398,8 +396,9 @@ def test_cuda_where_none_is(device):
     [
         ({"torch_device": "tpu"}, "torch_device is 'tpu'"),
         ({"use_fp16": True, "torch_autocast": "bf16"}, "use_fp16 and --torch_autocast"),
-        ({"gradient_clip": 1.0, "gradient_clip_type": "l7"}, "gradient_clip_type is 'l7'"),
-        ({"gradient_clip_type": "norm"}, "gradient_clip is not given"),
+        ({"gradient_clip": 1.0}, "gradient_clip_type is None"),
+        ({"gradient_clip_type": "norm"}, "gradient_clip is None"),
+        ({"gradient_clip_type": "value", "gradient_clip": 0.0}, "gradient_clip is 0.0"),
         ({"torch_accumulate_steps": 0}, "torch_accumulate_steps is 0"),
         ({"trainable_include_patterns": "("}, "not a regular expression"),
     ],

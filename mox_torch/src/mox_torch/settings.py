@@ -15,7 +15,7 @@ from mox_core.errors import EngineError, FlagError
 __all__ = ["Settings", "read_settings"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_CLIP_TYPES = ("global_norm", "norm", "value")
+_CLIP_TYPES = ("norm", "value")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Settings:
         autocast: the type of `torch.autocast`, or None.
         loss_scale: factor of the loss while gradients are computed; None: found while training.
         clip: limit of the gradients, or None.
-        clip_type: `"global_norm"`, `"norm"` (of each gradient) or `"value"`.
+        clip_type: `"norm"` (of all gradients together) or `"value"` (each number).
         compile: compile the modules of `mox.module`.
         channels_last: keep images and kernels in NHWC order.
         trainable: name -> whether the flags let a variable be trained.
@@ -41,7 +41,7 @@ class Settings:
     autocast: torch.dtype | None = None
     loss_scale: float | None = 1.0
     clip: float | None = None
-    clip_type: str = "global_norm"
+    clip_type: str = "norm"
     compile: bool = False
     channels_last: bool = False
     trainable: Callable[[str], bool] = lambda name: True
@@ -78,15 +78,16 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int) 
         raise FlagError(f"--torch_accumulate_steps is {accumulate}; give 1 or more.")
     scale = get_flag("loss_scale")
     clip = get_flag("gradient_clip")
-    clip_type = get_flag("gradient_clip_type") or "global_norm"
-    if clip_type not in _CLIP_TYPES:
+    clip_type = get_flag("gradient_clip_type")
+    if clip is not None and clip_type not in _CLIP_TYPES:
         raise FlagError(
-            f"--gradient_clip_type is {clip_type!r}; engine 'torch' has {', '.join(_CLIP_TYPES)}."
+            f"--gradient_clip_type is {clip_type!r}, with --gradient_clip {clip}.\n"
+            f"  Use {' or '.join(_CLIP_TYPES)}."
         )
-    if clip is None and get_flag("gradient_clip_type"):
-        raise FlagError(f"--gradient_clip_type is {clip_type!r}, but --gradient_clip is not given.")
-    if clip is not None and not clip > 0:
-        raise FlagError(f"--gradient_clip is {clip}; give a number above 0.")
+    if clip_type and not (clip is not None and clip > 0):
+        raise FlagError(
+            f"--gradient_clip is {clip}; --gradient_clip_type {clip_type} needs a number above 0."
+        )
     return Settings(
         device=device,
         towers=towers,
@@ -94,7 +95,7 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int) 
         autocast=_autocast(get_flag),
         loss_scale=None if scale == "dynamic" else float(scale),
         clip=clip,
-        clip_type=clip_type,
+        clip_type=clip_type or "norm",
         compile=get_flag("torch_compile"),
         channels_last=get_flag("torch_channels_last"),
         trainable=_trainable(get_flag),

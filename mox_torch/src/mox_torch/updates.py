@@ -165,11 +165,8 @@ def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
 def _clip(parameters: list[nn.Parameter], kind: str, limit: float) -> None:
     if kind == "value":
         nn.utils.clip_grad_value_(parameters, limit)
-    elif kind == "global_norm":
-        nn.utils.clip_grad_norm_(parameters, limit)
     else:
-        for parameter in parameters:
-            nn.utils.clip_grad_norm_(parameter, limit)
+        nn.utils.clip_grad_norm_(parameters, limit)
 
 
 def _make_updates(
