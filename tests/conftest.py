@@ -3,12 +3,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A suite started in the background inherits this and would hand it on to the scripts that
+    # tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Site:

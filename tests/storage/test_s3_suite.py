@@ -83,7 +83,6 @@ class TestRclone(_S3):
         "test_an_empty_directory": _MARKER,
         "test_make_directories": _MARKER,
         "test_remove[d-False-left4]": _DELETE,
-        "test_remove[d-True-left6]": _DELETE,
         "test_list_levels": "rclone's HEAD has whole seconds, its listing has fractions",
         "test_directories": _MARKER,
     }

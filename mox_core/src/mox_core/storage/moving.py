@@ -240,7 +240,8 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
     driver = location.driver
     linked = location.is_local and os.path.islink(location.path.rstrip("/"))
     named = not location.path.endswith("/") and not location.is_bucket
-    if named and driver.capabilities.directories and not linked:
+    # Some stores refuse to delete a key that is a directory to them: ask before, where it may be.
+    if named and (recursive or driver.capabilities.directories) and not linked:
         named = is_file(location)
     if named:
         tree.delete(driver, [location.path], done=done)
