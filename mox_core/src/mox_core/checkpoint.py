@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mox_core.engine import VariableInfo
-from mox_core.errors import CheckpointError
+from mox_core.errors import CheckpointError, ProcessLostError
 
 __all__ = [
     "CheckpointInfo",
@@ -232,7 +232,7 @@ class CheckpointStore:
             with open(os.path.join(staging, name + _RECORD_SUFFIX), "w", encoding="utf-8") as file:
                 json.dump(record, file)
             self._publish(staging, name)
-        except CheckpointError:
+        except (CheckpointError, ProcessLostError):
             raise
         except Exception as error:
             raise CheckpointError(

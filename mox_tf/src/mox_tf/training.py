@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from mox_core.errors import EngineError, SpecError
@@ -67,7 +68,8 @@ def build_update(
             return _apply(updaters, clipped, update_ops, global_step)
 
     if scale is None:
-        update = apply()
+        with exchange.update_scope() if exchange is not None else nullcontext():
+            update = apply()
     else:
         finite = scale.all_finite(gradients)
         applied = tf.cond(finite, lambda: _done(apply()), lambda: _done(tf.no_op()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from mox_tf.cluster.board import BoardOps
@@ -21,6 +22,9 @@ GO, STOP, LOST, FAILED = 0, 1, 2, 3
 
 class GradientExchange(Protocol):
     """Stands between the gradients of this process and the optimizers."""
+
+    def update_scope(self) -> AbstractContextManager[Any]:
+        """Where the optimizers' operations are placed: small constants must not travel."""
 
     def share(self, gradients: _Pairs) -> _Pairs:
         """Takes the gradients of one loss; returns those that the optimizer applies."""
@@ -46,14 +50,20 @@ class AsyncExchange:
         self._spec = spec
         self._board = board
 
+    def update_scope(self) -> AbstractContextManager[Any]:
+        """The first parameter server."""
+        scope: AbstractContextManager[Any] = tf.device(self._spec.ps_device(0))
+        return scope
+
     def share(self, gradients: _Pairs) -> _Pairs:
         """Returns them as they are."""
         return gradients
 
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Counts the step, too."""
-        with tf.control_dependencies([update, *before]):
-            return tf.group(self._board.count_step(self._spec.index))
+        with self.update_scope(), tf.control_dependencies([update]):
+            counted = self._board.count_step(self._spec.index)
+        return tf.group(counted, *before)
 
 
 class SyncExchange:
@@ -93,14 +103,18 @@ class SyncExchange:
             self._sent = self._send()
             self._any_votes = self.votes.size()
             self._received = self.votes.dequeue_many(self._messages)
-            own = self.tokens[spec.index]
-            self._left_tokens = own.size()
             self._kind = tf.placeholder(tf.int64, [], "mox_message_kind")
             self._said = self.votes.enqueue([self._message(self.stamp.read_value(), self._kind)])
+        self._stamp = self.stamp.read_value()
         self.next_token = self._receive()
         self._round: Any = None
 
     # ---- In the graph --------------------------------------------------------------------------
+
+    def update_scope(self) -> AbstractContextManager[Any]:
+        """The first parameter server."""
+        scope: AbstractContextManager[Any] = tf.device(self._spec.ps_device(0))
+        return scope
 
     def share(self, gradients: _Pairs) -> _Pairs:
         """Pushes them; returns the means over the workers, which only the chief takes."""
@@ -113,11 +127,11 @@ class SyncExchange:
                 mean: Any
                 if isinstance(gradient, tf.IndexedSlices):
                     sums = tf.SparseConditionalAccumulator(dtype, **options)
-                    push = sums.apply_indexed_slices_grad(gradient, self.stamp.read_value())
+                    push = sums.apply_indexed_slices_grad(gradient, self._stamp)
                     mean = sums.take_indexed_slices_grad(self._gradients)
                 else:
                     sums = tf.ConditionalAccumulator(dtype, **options)
-                    push = sums.apply_grad(gradient, self.stamp.read_value())
+                    push = sums.apply_grad(gradient, self._stamp)
                     mean = sums.take_grad(self._gradients)
                     mean.set_shape(variable.shape)
             self._accumulators.append(sums)
@@ -127,16 +141,17 @@ class SyncExchange:
 
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Makes the step: push, vote, wait for the token, which it returns."""
-        with tf.control_dependencies([update]):
-            sent = self._send()
-        with tf.control_dependencies([sent]):
-            self._round = self.votes.dequeue_many(self._messages)
+        with self.update_scope():
+            with tf.control_dependencies([update]):
+                sent = self._send()
+            with tf.control_dependencies([sent]):
+                self._round = self.votes.dequeue_many(self._messages)
         self._counts = [sums.num_accumulated() for sums in self._accumulators]
         self._stamps = [sums.set_global_step(self._token[0]) for sums in self._accumulators]
         self._discards = [sums.take_grad(1) for sums in self._accumulators]
         mine = before if self._spec.is_chief else []
         with tf.control_dependencies([*self._pushes, *mine]):
-            vote = self._message(self.stamp.read_value(), tf.constant(VOTE, tf.int64))
+            vote = self._message(self._stamp, tf.constant(VOTE, tf.int64))
             voted = self.votes.enqueue([vote])
         with tf.control_dependencies([voted]):
             return self._receive()
@@ -161,10 +176,11 @@ class SyncExchange:
 
     def join(self, session: Any) -> Any:
         """Asks to take part; returns the token that lets it."""
-        for _ in range(session.run(self._left_tokens)):
-            session.run(self.next_token)
         self.say(session, JOIN)
-        return session.run(self.next_token)
+        token = session.run(self.next_token)
+        while token[1] == LOST:  # what was lost has been found: it is about an earlier session
+            token = session.run(self.next_token)
+        return token
 
     def say(self, session: Any, kind: int) -> None:
         """Sends a message to the chief."""

@@ -34,6 +34,7 @@ class Leader:
         # Grows by one in every round, and from one chief to the next by the time between them.
         self._stamp = int(time.time() * 1000) << 20
         self._kind = GO
+        self._abandoned = False
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mox-leader", daemon=True)
         self._thread.start()
@@ -52,11 +53,17 @@ class Leader:
         """Tells all workers, from the next round on, to stop after it."""
         self._kind = STOP
 
+    def abandon(self) -> None:
+        """Says that the session is about to be closed, so that its end is no news."""
+        self._abandoned = True
+
     def _run(self) -> None:
         try:
             self._lead()
         except Exception as error:
             self.error = error
+            if self._abandoned:
+                return
             kind = LOST if is_loss(error) else FAILED
             try:
                 self._exchange.wake(self._session, kind, everybody=True)
@@ -97,6 +104,9 @@ class Leader:
             self._voted.discard(worker)
         elif kind == VOTE and stamp == self._stamp and worker in self._active:
             self._voted.add(worker)
+        elif kind == VOTE and stamp < self._stamp:
+            # It has not got its token, or one that an earlier chief had sent.
+            self._exchange.send(self._session, self._stamp, self._mask({worker}))
 
     def _mask(self, workers: set[int]) -> list[int]:
         return [int(index in workers) for index in range(self._workers)]

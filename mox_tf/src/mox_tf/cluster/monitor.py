@@ -10,7 +10,7 @@ from typing import Any
 
 from mox_core.errors import EngineError
 from mox_tf.cluster.board import STOP, BoardOps, failed_by, failure_of
-from mox_tf.cluster.exchange import FAILED, SyncExchange
+from mox_tf.cluster.exchange import FAILED, LOST, VOTE, SyncExchange
 from mox_tf.cluster.exchange import STOP as STOP_TOKEN
 from mox_tf.cluster.hosts import Absences
 from mox_tf.cluster.leader import Leader
@@ -21,6 +21,7 @@ __all__ = ["Monitor"]
 
 _LOOK_EVERY = 1.0
 _SECONDS_AFTER_INTERRUPT = 5.0
+_REPEAT_AFTER = 5.0
 
 
 class Monitor:
@@ -32,6 +33,7 @@ class Monitor:
         session: to read it.
         exchange: of synchronous training; None in asynchronous.
         leader: the chief's, in synchronous training.
+        stamp: the stamp of this worker's round, in synchronous training.
         interrupted: true once a signal came.
         logger: is told who is missing.
 
@@ -48,6 +50,7 @@ class Monitor:
         *,
         exchange: SyncExchange | None,
         leader: Leader | None,
+        stamp: Callable[[], int],
         interrupted: Callable[[], bool],
         logger: logging.Logger,
     ) -> None:
@@ -56,6 +59,9 @@ class Monitor:
         self._session = session
         self._exchange = exchange
         self._leader = leader
+        self._stamp = stamp
+        self._last_stamp = -1
+        self._moved = time.monotonic()
         self._interrupted = interrupted
         workers = {f"worker {index}": at for index, at in enumerate(spec.workers)}
         self._absences = Absences(workers, spec.timeout, logger)
@@ -95,6 +101,7 @@ class Monitor:
             self._fail(f"worker {failed} failed; its own output says why.")
         if self._exchange is None:
             return
+        self._repeat(self._exchange)
         if self._leader is not None:
             missed = [index for index in self._leader.waiting_for if index != self._spec.index]
         else:
@@ -114,6 +121,17 @@ class Monitor:
             self._wake_at = self._wake_at or time.monotonic() + _SECONDS_AFTER_INTERRUPT
             if time.monotonic() >= self._wake_at:
                 self._exchange.wake(self._session, STOP_TOKEN)
+
+    def _repeat(self, exchange: SyncExchange) -> None:
+        """Says again what may have been lost together with a process or a session."""
+        now = time.monotonic()
+        if self._leader is not None and self._leader.error is not None:
+            exchange.wake(self._session, LOST, everybody=True)
+        if self._stamp() != self._last_stamp:
+            self._last_stamp, self._moved = self._stamp(), now
+        elif now - self._moved >= _REPEAT_AFTER:
+            self._moved = now
+            exchange.say(self._session, VOTE)
 
     def _fail(self, why: str) -> None:
         if self.failure is None:

@@ -53,12 +53,12 @@ class _Placer:
 
     def device_of(self, op: Any) -> str:
         """The device of a new operation."""
-        asked = tf.DeviceSpec.from_string(op.device)
-        if asked.job is not None:
-            return str(op.device)
         for tensor in op.inputs:
             if tensor.dtype == tf.resource and tensor.op.device:
                 return str(tensor.op.device)
+        asked = tf.DeviceSpec.from_string(op.device)
+        if asked.job is not None:
+            return str(op.device)
         if op.type in VARIABLE_OPS and not self._making_own:
             least = self._bytes_on.index(min(self._bytes_on))
             self._bytes_on[least] += _size(op)

@@ -196,6 +196,7 @@ class ClusterProgram(TensorFlowProgram):
             session,
             exchange=self._exchange,
             leader=self._leader,
+            stamp=lambda: self._stamp,
             interrupted=self._task.interrupted,
             logger=self._task.logger,
         )
@@ -318,6 +319,8 @@ class ClusterProgram(TensorFlowProgram):
             self._close_session()
 
     def _stop_threads(self) -> None:
+        if self._leader is not None:
+            self._leader.abandon()
         if self._monitor is not None:
             self._monitor.stop()
         self._monitor = self._leader = None
