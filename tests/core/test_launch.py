@@ -134,9 +134,10 @@ def test_a_second_ctrl_c_kills_those_that_do_not_end(launch):
     process = launch(
         """
         import os, signal, threading
-        signal.signal(signal.SIGINT, lambda *_: print("not yet", flush=True))
+        # Whole lines: print writes in pieces, and two processes share the pipe.
+        signal.signal(signal.SIGINT, lambda *_: os.write(1, b"not yet\\n"))
         child = os.fork()
-        print("here", os.getpid(), flush=True)
+        os.write(1, b"here %d\\n" % os.getpid())
         while True:
             threading.Event().wait(1)
         """,
