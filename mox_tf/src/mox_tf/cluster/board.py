@@ -97,12 +97,11 @@ class BoardOps:
             self._write = tf.group(
                 *(tf.scatter_update(board, self._place, self._value) for board in self.boards)
             )
-            with tf.device(spec.ps_device(0)):
-                self.first = self.boards[0].read_value()
+            self._all = [board.read_value() for board in self.boards]
 
     def read(self, session: Any) -> Board:
-        """Reads the first board."""
-        return Board.read(session.run(self.first))
+        """Reads the first board; looks at the others, so that the loss of any server shows."""
+        return Board.read(session.run(self._all)[0])
 
     def count_step(self, worker: int) -> Any:
         """Makes the operation that counts a step of a worker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from mox_tf.cluster.exchange import FAILED, LOST, VOTE, SyncExchange
 from mox_tf.cluster.exchange import STOP as STOP_TOKEN
 from mox_tf.cluster.hosts import Absences
 from mox_tf.cluster.leader import Leader
+from mox_tf.cluster.losses import is_loss
 from mox_tf.cluster.spec import ClusterSpec
 from mox_tf.tf1 import tf
 
@@ -66,6 +68,7 @@ class Monitor:
         workers = {f"worker {index}": at for index, at in enumerate(spec.workers)}
         self._absences = Absences(workers, spec.timeout, logger)
         self._wake_at: float | None = None
+        self._loss_told = False
         self.told_to_stop = False
         self.failure: str | None = None
         self._ended = threading.Event()
@@ -90,8 +93,17 @@ class Monitor:
         while not self._ended.wait(_LOOK_EVERY):
             try:
                 self._look()
-            except (tf.errors.OpError, RuntimeError):
-                continue  # the main thread gets the same error, and tells it
+            except (tf.errors.OpError, RuntimeError) as error:
+                if is_loss(error):
+                    self._tell_of_loss()
+
+    def _tell_of_loss(self) -> None:
+        """Wakes those that wait for a token from a server that is still there."""
+        if self._exchange is None or self._loss_told:
+            return
+        self._loss_told = True
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):  # then they get that error
+            self._exchange.wake(self._session, LOST, everybody=self._leader is not None)
 
     def _look(self) -> None:
         word = self._board.read(self._session).word
@@ -125,8 +137,8 @@ class Monitor:
     def _repeat(self, exchange: SyncExchange) -> None:
         """Says again what may have been lost together with a process or a session."""
         now = time.monotonic()
-        if self._leader is not None and self._leader.error is not None:
-            exchange.wake(self._session, LOST, everybody=True)
+        if self._leader is not None and is_loss(self._leader.error):
+            self._tell_of_loss()
         if self._stamp() != self._last_stamp:
             self._last_stamp, self._moved = self._stamp(), now
         elif now - self._moved >= _REPEAT_AFTER:
