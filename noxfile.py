@@ -42,11 +42,20 @@ def tests(session: nox.Session) -> None:
     install_tensorflow(session)
     install_mox(session)
     session.install("pytest-timeout", "click", "absl-py", "tensorboard", "hatchling")
-    default = ["tests/core", "tests/tf", "tests/plugins", "tests/e2e"]
+    default = ["-m", "not cluster", "tests/core", "tests/tf", "tests/plugins", "tests/e2e"]
     session.run("python", "-m", "pytest", *(session.posargs or default))
     if not session.posargs:
         session.notify("tests_storage")
         session.notify("tests_torch")
+
+
+@nox.session
+def tests_cluster(session: nox.Session) -> None:
+    """Parameter servers and workers that are killed and come back; takes some ten minutes."""
+    install_tensorflow(session)
+    install_mox(session)
+    session.install("pytest-timeout")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "cluster", "tests/tf"]))
 
 
 @nox.session

@@ -21,6 +21,9 @@ from mox_tf.checkpoint_files import CheckpointFiles
 
 ENDED = "max_number_of_steps=30 reached"
 
+# Many processes that are killed and waited for: `nox -s tests_cluster`, not part of the default.
+pytestmark = pytest.mark.cluster
+
 
 def variables(folder):
     """Name -> array of the newest checkpoint."""

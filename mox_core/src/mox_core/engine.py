@@ -91,11 +91,13 @@ class Cluster:
         world_size: how many processes there are.
         takes_part: False for a process that has no program to build: one that has served others
             until they were done, or that is not needed in this mode.
+        logs: False for a process whose log lines would repeat the chief's.
     """
 
     rank: int = 0
     world_size: int = 1
     takes_part: bool = True
+    logs: bool = True
 
     @property
     def is_chief(self) -> bool:

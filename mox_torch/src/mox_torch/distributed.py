@@ -68,7 +68,8 @@ class Group:
     """
 
     def __init__(self) -> None:
-        self.cluster = Cluster(dist.get_rank(), dist.get_world_size())
+        rank = dist.get_rank()
+        self.cluster = Cluster(rank, dist.get_world_size(), logs=rank == 0)
         # Agreements must not wait for a GPU.
         on_cpu = dist.get_backend() == "gloo"
         self._talk = None if on_cpu else dist.new_group(backend="gloo")

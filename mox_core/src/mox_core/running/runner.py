@@ -296,8 +296,7 @@ def _hooks(run: RunState, store: CheckpointStore | None) -> list[RunHook]:
     """
     plan = run.plan
     log = LogHook(plan.log_every_n_steps)
-    speaks = plan.log_every_n_steps and run.cluster.is_chief
-    hooks: list[RunHook] = [log] if speaks else []
+    hooks: list[RunHook] = [log] if plan.log_every_n_steps and run.cluster.logs else []
     if plan.mode == ModeKeys.EVAL:
         hooks.append(EvalMeansHook())
     if plan.output_fn is not None:
