@@ -230,7 +230,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1500, help="of each worker")
-    parser.add_argument("--only", help="names that contain this")
     parser.add_argument("--json")
     parser.add_argument("--part", choices=RUNS, help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args()
