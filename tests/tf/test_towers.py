@@ -118,12 +118,13 @@ def test_variables_are_on_a_device_of_their_own(mnist):
     from mox_core.engine import ProgramRequest
     from mox_tf.devices import Placement
     from mox_tf.graph import build_graph
+    from mox_tf.update_rules import UpdateRules
 
     placement = Placement(towers=("/cpu:0", "/cpu:1"), parameters="/cpu:2", cpus=3)
     request = ProgramRequest(
         mox.ModeKeys.TRAIN, lambda mode: digits(mnist, 10, 2), softmax, (momentum,)
     )
-    graph = build_graph(request, placement, loss_scale=1.0).graph
+    graph = build_graph(request, placement, UpdateRules()).graph
 
     def device(name):
         return graph.get_operation_by_name(name).device.lower().removeprefix("/device:")
