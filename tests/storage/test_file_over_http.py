@@ -55,6 +55,7 @@ def test_every_kind_of_request_is_tried_again(store: ObjectStore, tmp_path: Path
     file.copy_parallel(URL, str(tmp_path / "t"))
     assert (tmp_path / "t/4").read_text() == "xxxx"
     assert (tmp_path / "t/0").read_text() == "!"
+    file.remove(f"{URL}/4")
     file.remove(URL, recursive=True)
     assert file.exists(URL) is False
     assert not [fault for fault in store.faults if fault.times and fault.method != "POST"]
