@@ -35,7 +35,8 @@ class Feed:
         first: the first batch, which `take` gives, too.
 
     Raises:
-        SpecError: input_fn returned nothing to read from, or something that is no array.
+        SpecError: input_fn returned nothing to read from, or something that is no array. Reading
+            raises it too, for a batch that does not look like the first one.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Feed:
                 f"{batch_size}."
             )
         self.first: Batch = first
+        self._specs = self.specs()
         self._ahead: list[Batch] = [first]
 
     def specs(self) -> dict[Any, InputSpec]:
@@ -82,21 +84,38 @@ class Feed:
             batch = next(self._batches, None)
             if batch is None:
                 break
+            self._check(batch)
             taken.append(batch)
         return taken
 
     def take_again(self) -> list[Batch]:
         """Returns one batch, beginning again at the end of data that can be read again."""
         taken = self.take(1)
-        if not taken and (callable(self._source) or iter(self._source) is not self._source):
-            self._begin()
+        if not taken:
+            self.begin_again()
             taken = self.take(1)
         return taken
+
+    def begin_again(self) -> None:
+        """Goes back to the beginning of data that can be read again; no others change."""
+        if callable(self._source) or iter(self._source) is not self._source:
+            self._ahead = []
+            self._begin()
 
     def _begin(self) -> None:
         items = iter(self._source() if callable(self._source) else self._source)
         samples = (self._arrays(item, number) for number, item in enumerate(items))
         self._batches = samples if self._batch_size is None else self._batched(samples)
+
+    def _check(self, batch: Batch) -> None:
+        for key, spec in self._specs.items():
+            array = batch[key]
+            if array.shape[1:] != spec.shape[1:] or array.dtype != spec.dtype:
+                raise SpecError(
+                    f"inputs[{key!r}] of a later batch of input_fn({self._mode!s}) is "
+                    f"{array.dtype} {array.shape}; the model was built for {spec.dtype} "
+                    f"{spec.shape}.\n  Give all batches one dtype and the same sizes but the first."
+                )
 
     def _arrays(self, item: Any, number: int) -> Batch:
         if isinstance(item, Mapping):
