@@ -13,7 +13,7 @@ from mox_core.errors import SpecError
 from mox_core.nn.feed import Feed
 from mox_core.nn.initializers import Constant
 from mox_core.nn.lowering import batch_norm_updates, lower, map_spec, spec_tensors
-from mox_core.spec import Mode, ModelSpec, ModeKeys
+from mox_core.spec import Mode, ModeKeys, ModelSpec
 from mox_tf.nn_functions import TABLE, normalized
 from mox_tf.python_input import PythonInput
 from mox_tf.tf1 import tf

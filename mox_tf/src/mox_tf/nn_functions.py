@@ -122,9 +122,7 @@ def _depthwise_conv2d(
 
 
 def _max_pool(x: Any, *, kernel_size: Pair, strides: Pair, padding: str, pads: Pads) -> Any:
-    return tf.nn.max_pool2d(
-        x, ksize=kernel_size, strides=strides, padding=_padding(padding, pads)
-    )
+    return tf.nn.max_pool2d(x, ksize=kernel_size, strides=strides, padding=_padding(padding, pads))
 
 
 def _avg_pool(x: Any, *, kernel_size: Pair, strides: Pair, padding: str, pads: Pads) -> Any:
@@ -345,9 +343,7 @@ def _softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
 
 def _sparse_softmax_cross_entropy(logits: Any, labels: Any) -> Any:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=_as_indices(labels), logits=logits
-    )
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=_as_indices(labels), logits=logits)
 
 
 def _sigmoid_cross_entropy(logits: Any, labels: Any) -> Any:

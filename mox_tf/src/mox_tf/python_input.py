@@ -11,6 +11,8 @@ from mox_tf.tf1 import tf
 
 __all__ = ["PythonInput"]
 
+_ALIGNMENT = 64
+
 
 @dataclass(frozen=True)
 class PythonInput:
@@ -72,10 +74,18 @@ class _Reader:
             raise
         if not batches:
             raise StopIteration
-        return list(batches[0].values())
+        return [_copied(array) for array in batches[0].values()]
 
     def rewind(self) -> list[Any]:
         """Begins again, unless nothing has been read yet."""
         if self._has_read:
             self._feed.begin_again()
         return []
+
+
+def _copied(array: Any) -> Any:
+    """An array that a later step may still read although input_fn fills the same one anew.
+
+    TensorFlow copies arrays, except those that lie as its own do.
+    """
+    return array if array.ctypes.data % _ALIGNMENT else array.copy()

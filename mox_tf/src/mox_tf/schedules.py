@@ -39,9 +39,7 @@ class _GraphOps:
         return tf.cos(self.to_float(radians))
 
 
-def schedule_tensor(
-    schedule: Schedule, global_step: Any = None, *, dtype: Any = tf.float32
-) -> Any:
+def schedule_tensor(schedule: Schedule, global_step: Any = None, *, dtype: Any = tf.float32) -> Any:
     """The schedule's learning rate as a scalar.
 
     Args:
