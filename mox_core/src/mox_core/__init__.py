@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from mox_core import errors as errors
     from mox_core import file as file
     from mox_core import nn as nn
+    from mox_core.data import ImageClassificationRawMetadata as ImageClassificationRawMetadata
+    from mox_core.data import (
+        ImageClassificationTFRecordMetadata as ImageClassificationTFRecordMetadata,
+    )
+    from mox_core.data import (
+        MultilabelClassificationRawMetadata as MultilabelClassificationRawMetadata,
+    )
     from mox_core.engine import Engine as Engine
     from mox_core.errors import MoxError as MoxError
     from mox_core.flags import get_flag as get_flag
@@ -47,10 +54,13 @@ _PUBLIC = {
     "Engine": "mox_core.engine",
     "ExportKeys": "mox_core.spec",
     "ExportSpec": "mox_core.spec",
+    "ImageClassificationRawMetadata": "mox_core.data",
+    "ImageClassificationTFRecordMetadata": "mox_core.data",
     "LogEvaluationMetricHook": "mox_core.hooks",
     "ModeKeys": "mox_core.spec",
     "ModelSpec": "mox_core.spec",
     "MoxError": "mox_core.errors",
+    "MultilabelClassificationRawMetadata": "mox_core.data",
     "NetworkKeys": "mox_core.nets",
     "RunHook": "mox_core.hooks",
     "RunResult": "mox_core.running",
