@@ -10,8 +10,7 @@ Names are loaded when they are first used; importing this package loads no frame
 
 from __future__ import annotations
 
-import importlib
-
+from mox_core._lazy import lazy_names
 from mox_core.flags import install as _install_flags
 
 TYPE_CHECKING = False
@@ -70,21 +69,6 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
-
-def __getattr__(name: str) -> object:
-    module = _PUBLIC.get(name)
-    if module is None:
-        raise AttributeError(f"module 'mox_core' has no attribute {name!r}")
-    if module == __name__:
-        value: object = importlib.import_module(f"mox_core.{name}")
-    else:
-        value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)
 
 _install_flags()
