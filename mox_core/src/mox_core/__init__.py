@@ -10,8 +10,7 @@ Names are loaded when they are first used; importing this package loads no frame
 
 from __future__ import annotations
 
-import importlib
-
+from mox_core._lazy import lazy_names
 from mox_core.flags import install as _install_flags
 
 TYPE_CHECKING = False
@@ -19,6 +18,13 @@ if TYPE_CHECKING:
     from mox_core import errors as errors
     from mox_core import file as file
     from mox_core import nn as nn
+    from mox_core.data import ImageClassificationRawMetadata as ImageClassificationRawMetadata
+    from mox_core.data import (
+        ImageClassificationTFRecordMetadata as ImageClassificationTFRecordMetadata,
+    )
+    from mox_core.data import (
+        MultilabelClassificationRawMetadata as MultilabelClassificationRawMetadata,
+    )
     from mox_core.engine import Engine as Engine
     from mox_core.errors import MoxError as MoxError
     from mox_core.flags import get_flag as get_flag
@@ -49,10 +55,13 @@ _PUBLIC = {
     "Engine": "mox_core.engine",
     "ExportKeys": "mox_core.spec",
     "ExportSpec": "mox_core.spec",
+    "ImageClassificationRawMetadata": "mox_core.data",
+    "ImageClassificationTFRecordMetadata": "mox_core.data",
     "LogEvaluationMetricHook": "mox_core.hooks",
     "ModeKeys": "mox_core.spec",
     "ModelSpec": "mox_core.spec",
     "MoxError": "mox_core.errors",
+    "MultilabelClassificationRawMetadata": "mox_core.data",
     "NetworkKeys": "mox_core.nets",
     "PreprocessingKeys": "mox_core.preprocessing.keys",
     "RunHook": "mox_core.hooks",
@@ -74,21 +83,6 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
-
-def __getattr__(name: str) -> object:
-    module = _PUBLIC.get(name)
-    if module is None:
-        raise AttributeError(f"module 'mox_core' has no attribute {name!r}")
-    if module == __name__:
-        value: object = importlib.import_module(f"mox_core.{name}")
-    else:
-        value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)
 
 _install_flags()
