@@ -226,6 +226,7 @@ def test_resizing_up_in_all_methods_keeps_a_constant_and_nearest_keeps_values(ph
 
 
 def test_opencv_and_numpy_resize_alike(photo, monkeypatch):
+    pytest.importorskip("cv2")
     from mox_core.preprocessing import resizing
 
     with_opencv = resize(photo, 61, 77)

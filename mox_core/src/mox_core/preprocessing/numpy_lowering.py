@@ -235,7 +235,8 @@ def _(step: steps.Standardize, image: Image, numbers: Numbers, rng: Any) -> Imag
     image = image.astype(np.float32)
     deviation = max(float(image.std(dtype=np.float64)), image.size**-0.5)
     centred: Image = image - np.float32(image.mean(dtype=np.float64))
-    return centred / np.float32(deviation)
+    centred /= np.float32(deviation)
+    return centred
 
 
 @_do.register
@@ -248,7 +249,8 @@ def _(step: steps.Grayscale, image: Image, numbers: Numbers, rng: Any) -> Image:
 
 @_do.register
 def _(step: steps.Brightness, image: Image, numbers: Numbers, rng: Any) -> Image:
-    return image + _between(numbers[0], -step.max_delta, step.max_delta)
+    changed: Image = image + _between(numbers[0], -step.max_delta, step.max_delta)
+    return changed
 
 
 @_do.register
