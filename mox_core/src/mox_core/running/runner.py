@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mox_core.checkpoint import CheckpointStore
+from mox_core.data.shards import Shard, reading_as
 from mox_core.engine import Cluster, Engine, EngineConfig, ProgramRequest
 from mox_core.errors import EngineError, MoxError, ProcessLostError
 from mox_core.flags import get_flag
@@ -181,7 +183,7 @@ def _run_here(
         store = CheckpointStore(plan.log_dir, engine=engine.name, keep=plan.keep_checkpoints)
     request = ProgramRequest(
         mode=plan.mode,
-        input_fn=plan.input_fn,
+        input_fn=_input_fn_of(cluster, plan.input_fn),
         model_fn=plan.model_fn,
         optimizer_fns=plan.optimizer_fns,
         inter_mode=plan.inter_mode if plan.training else None,
@@ -216,6 +218,24 @@ def _run_here(
         checkpoint=run.url_of(run.checkpoint) if run.checkpoint else None,
         export_dir=export_dir,
     )
+
+
+def _input_fn_of(cluster: Cluster, input_fn: Callable[..., Any] | None) -> Any:
+    """The input_fn, in which data sets read this process's part of the training data.
+
+    Evaluation data are read whole: metrics are those of one process.
+    """
+    if input_fn is None or cluster.world_size == 1:
+        return input_fn
+
+    @functools.wraps(input_fn)
+    def with_its_part(mode: str, *args: Any, **kwargs: Any) -> Any:
+        training = ModeKeys.parse(mode) == ModeKeys.TRAIN
+        shard = Shard(cluster.rank, cluster.world_size) if training else Shard()
+        with reading_as(shard):
+            return input_fn(mode, *args, **kwargs)
+
+    return with_its_part
 
 
 def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
