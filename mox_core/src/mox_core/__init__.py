@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from mox_core.nn import get_collection as get_collection
     from mox_core.optim.spec import get_optimizer_fn as get_optimizer_fn
     from mox_core.plugins import hookimpl as hookimpl
+    from mox_core.preprocessing import PreprocessingKeys as PreprocessingKeys
+    from mox_core.preprocessing import get_data_augmentation_fn as get_data_augmentation_fn
     from mox_core.running import RunResult as RunResult
     from mox_core.running import RunState as RunState
     from mox_core.running import run as run
@@ -73,12 +75,14 @@ _PUBLIC = {
     "MultilabelClassificationRawDataset": "mox_core.data",
     "MultilabelClassificationRawMetadata": "mox_core.data",
     "NetworkKeys": "mox_core.nets",
+    "PreprocessingKeys": "mox_core.preprocessing.keys",
     "RunHook": "mox_core.hooks",
     "RunResult": "mox_core.running",
     "RunState": "mox_core.running",
     "errors": "mox_core",
     "file": "mox_core",
     "get_collection": "mox_core.nn",
+    "get_data_augmentation_fn": "mox_core.preprocessing",
     "get_flag": "mox_core.flags",
     "get_model_fn": "mox_core.nets",
     "get_model_meta": "mox_core.nets",
