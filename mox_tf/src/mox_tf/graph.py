@@ -71,6 +71,12 @@ class ProgramGraph:
     summary_tags: frozenset[str]
     inter: InterModel | None
 
+    def close_inputs(self) -> None:
+        """Lets go of data that Python code reads; called once no session reads any more."""
+        for pipeline in (self.input, self.inter.input if self.inter else None):
+            if pipeline is not None and pipeline.source is not None:
+                pipeline.source.close()
+
 
 def build_graph(
     request: ProgramRequest,

@@ -42,6 +42,10 @@ class PythonInput:
         inputs = dict(named) if any(isinstance(key, str) for key in named) else list(tensors)
         return cls(inputs, tf.numpy_function(reader.rewind, [], [], name="rewind"), reader)
 
+    def close(self) -> None:
+        """Lets go of the data."""
+        self.reader.feed.close()
+
     def raise_error(self) -> None:
         """Raises what reading has raised, as it was; TensorFlow only knows how to print it."""
         error, self.reader.error = self.reader.error, None
@@ -56,11 +60,12 @@ class _Reader:
         feed: the batches.
 
     Attributes:
+        feed: the batches.
         error: what reading has raised.
     """
 
     def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+        self.feed = feed
         self._has_read = False
         self.error: Exception | None = None
 
@@ -68,7 +73,7 @@ class _Reader:
         """The next batch; TensorFlow takes StopIteration for the end of the data."""
         self._has_read = True
         try:
-            batches = self._feed.take(1)
+            batches = self.feed.take(1)
         except Exception as error:
             self.error = error
             raise
@@ -79,7 +84,7 @@ class _Reader:
     def rewind(self) -> list[Any]:
         """Begins again, unless nothing has been read yet."""
         if self._has_read:
-            self._feed.begin_again()
+            self.feed.begin_again()
         return []
 
 
