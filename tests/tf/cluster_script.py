@@ -10,12 +10,12 @@ import json
 import time
 from functools import partial
 
-import mox_core
 import numpy as np
 import tensorflow.compat.v1 as tf
-from mox_core import nn
 
+import mox_core
 import mox_tf as mox
+from mox_core import nn
 
 tf.flags.DEFINE_string("folder", None, "log_dir")
 tf.flags.DEFINE_integer("steps", 30, "max_number_of_steps")

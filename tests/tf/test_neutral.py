@@ -130,9 +130,13 @@ def test_kernels_for_float32(bench, name):
 
 @pytest.mark.parametrize("update", ["replicated", "distributed_replicated"])
 def test_towers_update_in_every_way_alike(bench, train, update):
+    def model_fn(inputs, mode):
+        x = nn.conv2d(inputs[0], 2, kernel_size=3, normalizer_fn=nn.batch_norm, scope="net/conv")
+        return mox.ModelSpec(loss=nn.reduce_mean(x * x), log_info={"loss": nn.reduce_mean(x)})
+
     data = batches(6)
-    shared = train(data, towers=2)
-    program = train(data, towers=2, flags={"variable_update": update})
+    shared = train(data, model_fn, towers=2)
+    program = train(data, model_fn, towers=2, flags={"variable_update": update})
     bench.run(shared, 3)
     bench.run(program, 3)
     found = program.variables()
