@@ -231,8 +231,9 @@ def not_scalar_error(field: str, shape: object, mode: str) -> SpecError:
 
 
 def _check_names(field: str, value: object) -> None:
-    named = isinstance(value, (dict, Mapping))  # dict first: abstract classes are slow to ask
-    for key, tensor in value.items() if named else [(None, None)]:
+    # dict first: abstract classes are slow to ask.
+    items = value.items() if isinstance(value, (dict, Mapping)) else [(None, None)]
+    for key, tensor in items:
         if not isinstance(key, str):
             raise SpecError(
                 f"{field} is a {type(value).__name__}; it has to be a dict of name -> tensor."
