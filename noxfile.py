@@ -23,7 +23,7 @@ def install_tensorflow(session: nox.Session, version: str = TENSORFLOW) -> None:
 
 def install_mox(session: nox.Session, *, editable: bool = False) -> None:
     flag = ["-e"] if editable else []
-    session.install(*flag, "./mox_core[testing]")
+    session.install(*flag, "./mox_core[testing,images]")
     # TensorFlow is there already, under a name that mox-tf's metadata do not know.
     session.install("--no-deps", *flag, "./mox_tf")
 
@@ -41,6 +41,7 @@ def tests(session: nox.Session) -> None:
     """The whole test suite, on the installed distributions; arguments go to pytest."""
     install_tensorflow(session)
     install_mox(session)
+    session.install("./mox_storage_s3")
     session.install("pytest-timeout", "click", "absl-py", "tensorboard", "hatchling")
     default = ["-m", "not cluster", "tests/core", "tests/tf", "tests/plugins", "tests/e2e"]
     session.run("python", "-m", "pytest", *(session.posargs or default))
@@ -48,6 +49,7 @@ def tests(session: nox.Session) -> None:
         session.notify("tests_storage")
         session.notify("tests_torch")
         session.notify("tests_mxnet")
+        session.notify("tests_data")
 
 
 @nox.session
@@ -93,6 +95,14 @@ def tests_mxnet(session: nox.Session) -> None:
     session.install("./mox_core[testing]", "./mox_mxnet[onnx]")
     session.install("pytest-timeout", "onnxruntime")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/mxnet"]))
+
+
+@nox.session
+def tests_data(session: nox.Session) -> None:
+    """Data sets without a framework, over local folders and a server that the tests start."""
+    session.install("./mox_core[testing,images]", "./mox_storage_s3")
+    session.install("pytest-timeout", "Pillow")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/data"]))
 
 
 @nox.session
