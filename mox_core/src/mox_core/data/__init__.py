@@ -25,6 +25,14 @@ from mox_core.data.metadata import (
     MultilabelClassificationRawMetadata,
 )
 from mox_core.data.order import Order
+from mox_core.data.provider import (
+    DatasetMeta,
+    DatasetProvider,
+    TFRecordProvider,
+    get_dataset,
+    get_dataset_meta,
+    get_source,
+)
 from mox_core.data.reading import AsyncRawGenerator, ParallelReader
 from mox_core.data.shards import Shard, current_shard, reading_as
 from mox_core.data.source import ArraySource, FileSource, Sample, SampleError, Source
@@ -34,6 +42,8 @@ __all__ = [
     "ArraySource",
     "AsyncRawGenerator",
     "BaseTFRecordMetadata",
+    "DatasetMeta",
+    "DatasetProvider",
     "FileSource",
     "ImageClassificationRawDataset",
     "ImageClassificationRawMetadata",
@@ -51,8 +61,12 @@ __all__ = [
     "SampleLoader",
     "Shard",
     "Source",
+    "TFRecordProvider",
     "TFRecordSource",
     "current_shard",
+    "get_dataset",
+    "get_dataset_meta",
+    "get_source",
     "reading_as",
     "tickets",
 ]
