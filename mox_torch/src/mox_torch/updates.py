@@ -222,12 +222,12 @@ def _make_updates(
             )
         with store:
             returned = function()
-        updates.append(_make_update(store, returned, trained, f"_{index}" if index else ""))
+        updates.append(_make_update(store, returned, trained, index))
     return updates
 
 
 def _make_update(
-    store: VariableStore, returned: Any, trained: dict[str, nn.Parameter], suffix: str
+    store: VariableStore, returned: Any, trained: dict[str, nn.Parameter], index: int
 ) -> Update:
     schedule = scheduler = None
     optimizer = returned
@@ -250,8 +250,19 @@ def _make_update(
             f"optimizer_fn returned a {type(optimizer).__name__} over none of the loss's "
             "parameters.\n  Give it mox.parameters(), or return a function of the parameters."
         )
-    state = OptimizerState(optimizer, parameters, suffix=suffix, view=store.view)
+    names = _state_names(returned, index)
+    state = OptimizerState(optimizer, parameters, names=names, view=store.view)
     return Update(optimizer, parameters, state, schedule, scheduler)
+
+
+def _state_names(returned: Any, index: int) -> Callable[[str], str]:
+    """What checkpoints call the state of the optimizer of loss number `index`."""
+    if not isinstance(returned, OptimizerSpec):
+        return lambda key: f"{key}_{index}" if index else key
+    own, of_loss = returned.for_loss(0), returned.for_loss(index)
+    names = dict(zip(own.scalars, of_loss.scalars, strict=True))
+    names.update((a.suffix, b.suffix) for a, b in zip(own.slots, of_loss.slots, strict=True))
+    return names.__getitem__
 
 
 def _shown(value: object) -> str:
