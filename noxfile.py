@@ -48,6 +48,7 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         session.notify("tests_storage")
         session.notify("tests_torch")
+        session.notify("tests_mxnet")
         session.notify("tests_data")
 
 
@@ -83,9 +84,17 @@ def tests_oldest_tensorflow(session: nox.Session) -> None:
 def tests_torch(session: nox.Session) -> None:
     """The PyTorch tests."""
     session.install(f"torch=={PYTORCH}")
-    session.install("./mox_core[testing]", "./mox_torch[onnx]")
+    session.install("./mox_core[testing,images]", "./mox_torch[onnx]")
     session.install("pytest-timeout", "onnxruntime")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/torch"]))
+
+
+@nox.session
+def tests_mxnet(session: nox.Session) -> None:
+    """The MXNet tests; with the NumPy that MXNet needs, on Python 3.10 to 3.12."""
+    session.install("./mox_core[testing]", "./mox_mxnet[onnx]")
+    session.install("pytest-timeout", "onnxruntime")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/mxnet"]))
 
 
 @nox.session
@@ -101,7 +110,7 @@ def lint(session: nox.Session) -> None:
     """Style, types, layers."""
     session.install("ruff", "mypy", "import-linter")
     session.install("./mox_core[testing]")
-    plugins = ["./mox_tf", "./mox_torch", "./mox_storage_s3", "./mox_storage_obs"]
+    plugins = ["./mox_tf", "./mox_torch", "./mox_mxnet", "./mox_storage_s3", "./mox_storage_obs"]
     session.install("--no-deps", *plugins)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

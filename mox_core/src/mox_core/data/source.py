@@ -53,11 +53,13 @@ class Source(ABC):
         features: the names of what a sample has.
         num_classes: how many classes there are; 0: not known.
         labels_to_names: label -> name; may be empty.
+        channels: of the images that files are decoded to: 3 or 1.
     """
 
     features: tuple[str, ...] = ("image", "label")
     num_classes: int = 0
     labels_to_names: Mapping[int, str] = {}
+    channels: int = 3
 
     @abstractmethod
     def __len__(self) -> int:

@@ -118,6 +118,7 @@ class TFRecordSource(Source):
         num_classes: how many classes there are; 0: not known.
         verify: whether to compare the checksums of the data.
         cache: keeps local copies of blocks; None: none.
+        channels: of the images that files are decoded to.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class TFRecordSource(Source):
         num_classes: int = 0,
         verify: bool = True,
         cache: LocalCache | None = None,
+        channels: int = 3,
     ) -> None:
         import numpy as np
 
@@ -138,6 +140,7 @@ class TFRecordSource(Source):
         self.index = list(index)
         self.labels_to_names = dict(labels_to_names or {})
         self.num_classes = num_classes
+        self.channels = channels
         self._parse = parse or ImageExample(self.labels_to_names)
         self.features = getattr(self._parse, "features", Source.features)
         self._verify = verify

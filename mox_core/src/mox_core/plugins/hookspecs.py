@@ -64,7 +64,7 @@ def mox_dataset(name: str) -> object | None:
         name: The entry-point name that was asked for.
 
     Returns:
-        A data set.
+        A `mox_core.data.DatasetProvider`.
         Stops at the first result that is not None.
     """
 
