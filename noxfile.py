@@ -47,6 +47,7 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         session.notify("tests_storage")
         session.notify("tests_torch")
+        session.notify("tests_compat")
 
 
 @nox.session
@@ -87,11 +88,24 @@ def tests_torch(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_compat(session: nox.Session) -> None:
+    """Scripts written for MoXing, with TensorFlow and PyTorch, on mox-compat."""
+    install_tensorflow(session)
+    install_mox(session)
+    session.install(f"torch=={PYTORCH}")
+    # They ask for TensorFlow by the name that is not installed.
+    session.install("--no-deps", f"tf-keras=={TENSORFLOW}", "tf-slim")
+    session.install("./mox_torch", "./mox_compat")
+    session.install("pytest-timeout", "hatchling", "opencv-python-headless", "pandas", "six")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/compat"]))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, layers."""
     session.install("ruff", "mypy", "import-linter")
     session.install("./mox_core[testing]")
-    plugins = ["./mox_tf", "./mox_torch", "./mox_storage_s3", "./mox_storage_obs"]
+    plugins = ["./mox_tf", "./mox_torch", "./mox_storage_s3", "./mox_storage_obs", "./mox_compat"]
     session.install("--no-deps", *plugins)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
