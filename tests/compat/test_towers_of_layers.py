@@ -64,7 +64,8 @@ SCRIPT = """
                     optimizer_fn=lambda: tf.train.GradientDescentOptimizer(0.1),
                     run_mode='TRAIN', max_number_of_steps=3, log_dir=folder)
             reader = tf.train.load_checkpoint(folder)
-            saved.append({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
+            names = reader.get_variable_to_shape_map()
+            saved.append({name: reader.get_tensor(name) for name in names})
         one, two = saved
         assert set(one) == set(two)
         for name in one:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mox_core.flags import registry
+from mox_core.flags.definitions import DEFINITIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "run.md"
 MARKS = re.compile(r"(<!-- flags:.*?-->\n)(.*?)(<!-- end of flags -->)", re.S)
@@ -13,9 +13,9 @@ MARKS = re.compile(r"(<!-- flags:.*?-->\n)(.*?)(<!-- end of flags -->)", re.S)
 
 def table() -> str:
     rows = ["| flag | default | meaning |", "|---|---|---|"]
-    for name, flag in sorted(registry().flags.items()):
+    for flag in sorted(DEFINITIONS, key=lambda flag: flag.name):
         default = "" if flag.default in (None, "") else f"`{flag.default}`"
-        rows.append(f"| `--{name}` | {default} | {flag.help} |")
+        rows.append(f"| `--{flag.name}` | {default} | {flag.help} |")
     return "\n".join(rows) + "\n"
 
 

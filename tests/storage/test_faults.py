@@ -20,6 +20,7 @@ from mox_core.storage.errors import (
     MoxFileRespException,
     TransientError,
 )
+from mox_core.testing.storage_tiers.bench import same
 
 pytest.importorskip("boto3")
 pytest.importorskip("obs")
@@ -71,7 +72,8 @@ class TestDownload:
         store.put("k", data)
         store.fail("cut", method="GET", match="/k", at=1_000_000)
         api.copy(f"{url}/k", str(old))
-        assert old.read_bytes() == data and alone(old)
+        same(old.read_bytes(), data)
+        assert alone(old)
         assert [m for m, path in store.requests if m == "GET" and path.endswith("/k")] == [
             "GET"
         ] * 2
@@ -81,7 +83,7 @@ class TestDownload:
         store.put("k", data)
         store.fail("cut", method="GET", match="/k", at=1_100_000, times=-1)
         api.copy(f"{url}/k", str(old))
-        assert old.read_bytes() == data
+        same(old.read_bytes(), data)
 
     @pytest.mark.parametrize("kind", ["cut", "reset", "garbage", "longer", "status"])
     def test_a_failure_that_stays_keeps_the_old_file(self, store, url, old, kind):
@@ -90,7 +92,7 @@ class TestDownload:
         if kind == "longer":
             # Bytes after the body are dropped with their connection: the object itself is whole.
             api.copy(f"{url}/k", str(old))
-            assert old.read_bytes() == store.get("k")
+            same(old.read_bytes(), store.get("k"))
             return
         with pytest.raises(MoxFileRespException) as caught:
             api.copy(f"{url}/k", str(old))
@@ -102,7 +104,7 @@ class TestDownload:
         store.put("k", data)
         store.fail("flip", method="GET", match="/k")
         api.copy(f"{url}/k", str(old))
-        assert old.read_bytes() == data
+        same(old.read_bytes(), data)
 
     def test_a_byte_that_is_always_flipped_is_an_error(self, store, url, old):
         store.put("k", os.urandom(300_000))
@@ -116,14 +118,15 @@ class TestDownload:
         store.put("k", data)
         store.fail("flip", method="GET", match="/k")
         api.copy(f"{url}/k", str(old))
-        assert old.read_bytes() == data
+        same(old.read_bytes(), data)
 
     def test_versions_are_never_mixed(self, store, url, old):
         first, second = os.urandom(4 * PART + 17), os.urandom(4 * PART + 17)
         store.put("k", first)
         store.fail("replace", method="GET", match="/k", body=second)
         api.copy(f"{url}/k", str(old))
-        assert old.read_bytes() == second and alone(old)
+        same(old.read_bytes(), second)
+        assert alone(old)
 
     def test_a_range_that_the_server_ignores(self, store, url):
         store.put("k", b"0123456789")
@@ -147,7 +150,7 @@ class TestUpload:
         (tmp_path / "f").write_bytes(data)
         store.fail("flip_in", method="PUT")
         api.copy(str(tmp_path / "f"), f"{url}/k")
-        assert store.get("k") == data
+        same(store.get("k"), data)
         assert sum(m == "PUT" for m, _ in store.requests) == 2
 
     @pytest.mark.parametrize("kind", ["reset", "status", "late"])
@@ -156,7 +159,8 @@ class TestUpload:
         (tmp_path / "f").write_bytes(data)
         store.fail(kind, method="PUT", match="partNumber=2")
         api.copy(str(tmp_path / "f"), f"{url}/k")
-        assert store.get("k") == data and store.uploads == {}
+        same(store.get("k"), data)
+        assert store.uploads == {}
 
     def test_a_part_that_always_fails_aborts_the_upload(self, store, url, tmp_path):
         store.put("k", b"OLD")
@@ -178,7 +182,7 @@ class TestUpload:
         (tmp_path / "f").write_bytes(data)
         store.fail("late", method="POST", match="uploadId")
         api.copy(str(tmp_path / "f"), f"{url}/k")
-        assert store.get("k") == data
+        same(store.get("k"), data)
 
     def test_a_refusal_while_the_body_is_sent(self, store, url, tmp_path):
         (tmp_path / "f").write_bytes(os.urandom(15 << 20))

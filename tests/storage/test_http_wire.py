@@ -15,6 +15,7 @@ from mox_core.storage.http.client import Client, Reply, WireError
 from mox_core.storage.http.connection import ProtocolError, ShortBodyError, SourceChangedError
 from mox_core.storage.http.request import Endpoint, Request
 from mox_core.storage.http.signers import Anonymous
+from mox_core.testing.storage_tiers.bench import same
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ class TestAnswers:
     def test_a_body_longer_than_the_buffer(self, server, client):
         body = os.urandom(700_001)
         server.script([answer(body)[:100], answer(body)[100:300_000], answer(body)[300_000:]])
-        assert fetched(client)[1] == body
+        same(fetched(client)[1], body)
 
     def test_chunks(self, server, client):
         body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -311,7 +312,7 @@ class TestTls:
         with (tmp_path / "f").open("rb") as file:
             driver.put("bucket/k", FileSlice(file.fileno(), 0, len(body)))
         driver.fetch("bucket/k", sink)
-        assert sink.data == body
+        same(sink.data, body)
         assert served.connections == 1
         driver.close()
 

@@ -19,6 +19,7 @@ from mox_core.storage.auth import Settings
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.errors import AccessDeniedError, TransientError, UnsupportedError
 from mox_core.storage.retry import Retry
+from mox_core.testing.storage_tiers.bench import same
 
 DATA = bytes(range(256)) * 20_000
 
@@ -38,7 +39,7 @@ def test_what_may_succeed_is_tried_again(store: FlakyDriver) -> None:
     store.before["put"] = failing(3)
     file.write("flaky://b/a", DATA, binary=True)
     store.before["fetch"] = failing(3)
-    assert file.read("flaky://b/a", binary=True) == DATA
+    same(file.read("flaky://b/a", binary=True), DATA)
     assert store.calls["put"] == store.calls["fetch"] == 4
 
 
@@ -88,9 +89,9 @@ def test_what_cannot_succeed_is_not_tried_again(store: FlakyDriver, error: Excep
 def test_a_cut_answer_is_resumed(store: FlakyDriver, tmp_path: Path) -> None:
     file.write("flaky://b/a", DATA, binary=True)
     store.cut = 1 << 20
-    assert file.read("flaky://b/a", binary=True) == DATA
+    same(file.read("flaky://b/a", binary=True), DATA)
     file.copy("flaky://b/a", str(tmp_path / "a"))
-    assert (tmp_path / "a").read_bytes() == DATA
+    same((tmp_path / "a").read_bytes(), DATA)
 
 
 def test_an_answer_that_brings_nothing_ends(store: FlakyDriver, tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_changed_object_is_never_mixed(
 
     store.before["fetch"] = replace
     file.copy("flaky://b/a", str(tmp_path / "a"))
-    assert (tmp_path / "a").read_bytes() == new
+    same((tmp_path / "a").read_bytes(), new)
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -158,7 +159,7 @@ def test_a_failed_upload_is_aborted(
         out.write(DATA)
     assert store.store.uploads == {}
     assert file.read("flaky://b/a") == "old"
-    assert (tmp_path / "a").read_bytes() == DATA
+    same((tmp_path / "a").read_bytes(), DATA)
 
 
 def test_a_lost_answer_to_complete_is_no_failure(
@@ -175,7 +176,7 @@ def test_a_lost_answer_to_complete_is_no_failure(
 
     store.complete_upload = complete  # type: ignore[method-assign]
     file.copy(str(tmp_path / "a"), "flaky://b/a")
-    assert file.read("flaky://b/a", binary=True) == DATA
+    same(file.read("flaky://b/a", binary=True), DATA)
 
 
 def test_one_failure_does_not_stop_the_others(store: FlakyDriver, tmp_path: Path) -> None:
@@ -236,7 +237,7 @@ def test_append_where_nothing_helps(store: FlakyDriver) -> None:
     assert file.read("flaky://b/small") == "ab"
     file.write("flaky://b/large", DATA, binary=True)
     file.append("flaky://b/large", b"end", binary=True)
-    assert file.read("flaky://b/large", binary=True) == DATA + b"end"
+    same(file.read("flaky://b/large", binary=True), DATA + b"end")
     assert store.store.uploads == {}
 
 

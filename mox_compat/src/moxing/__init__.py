@@ -6,24 +6,14 @@ Importing this package imports no training framework. See docs/migrate.md.
 
 from __future__ import annotations
 
-import importlib
-
 from mox_compat.aside import step_aside
 from mox_core import __version__
+from mox_core._lazy import lazy_names
 
-__all__ = ["__version__", "file", "framework", "mxnet", "pytorch", "tensorflow"]
-
-
-def __getattr__(name: str) -> object:
-    if name == "file":
-        return importlib.import_module("moxing.framework.file")
-    if name in __all__:
-        return importlib.import_module(f"moxing.{name}")
-    raise AttributeError(f"module 'moxing' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
-
+_PARTS = ("framework", "mxnet", "pytorch", "tensorflow")
+__all__ = ["__version__", "file", *_PARTS]
+__getattr__, __dir__ = lazy_names(
+    __name__, {"file": "moxing.framework", **dict.fromkeys(_PARTS, __name__)}
+)
 
 step_aside()

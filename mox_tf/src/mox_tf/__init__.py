@@ -12,10 +12,9 @@ script imports it, before or after.
 
 from __future__ import annotations
 
-import importlib
-
 import mox_core
 from mox_core._import_hooks import when_imported
+from mox_core._lazy import lazy_names
 from mox_tf.graph_mode import quieten_tensorflow, use_graph_mode
 
 TYPE_CHECKING = False
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from mox_tf.native_hooks import FeedSessionRunHook as FeedSessionRunHook
     from mox_tf.optimizer_wrappers import get_optimizer_wrapper_fn as get_optimizer_wrapper_fn
     from mox_tf.optimizers import get_optimizer_fn as get_optimizer_fn
+    from mox_tf.preprocessing import get_data_augmentation_fn as get_data_augmentation_fn
     from mox_tf.running import run as run
     from mox_tf.scopes import get_collection as get_collection
     from mox_tf.scopes import var_scope as var_scope
@@ -38,9 +38,11 @@ _OWN = {
     "TensorFlowEngine": "mox_tf.engine",
     "executor": "mox_tf",
     "get_collection": "mox_tf.scopes",
+    "get_data_augmentation_fn": "mox_tf.preprocessing",
     "get_optimizer_fn": "mox_tf.optimizers",
     "get_optimizer_wrapper_fn": "mox_tf.optimizer_wrappers",
     "learning_rate_scheduler": "mox_tf",
+    "preprocessing": "mox_tf",
     "run": "mox_tf.running",
     "utils": "mox_tf",
     "var_scope": "mox_tf.scopes",
@@ -48,24 +50,7 @@ _OWN = {
 
 __all__ = sorted({*mox_core.__all__, *_OWN})
 
-
-def __getattr__(name: str) -> object:
-    module = _OWN.get(name)
-    if module == __name__:
-        value: object = importlib.import_module(f"{module}.{name}")
-    elif module is not None:
-        value = getattr(importlib.import_module(module), name)
-    elif name in mox_core.__all__:
-        value = getattr(mox_core, name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
-
+__getattr__, __dir__ = lazy_names(__name__, _OWN, base="mox_core")
 
 quieten_tensorflow()
 when_imported("tensorflow", use_graph_mode)

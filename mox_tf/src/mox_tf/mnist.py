@@ -10,16 +10,15 @@ Nothing is downloaded: the address that TensorFlow 1 fetched the files from is g
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
 from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
 from mox_core import file
-from mox_core.errors import SpecError
+from mox_core.data.idx import read_idx
+from mox_core.errors import DataError, SpecError
 
 __all__ = ["DataSet", "Datasets", "dense_to_one_hot", "extract_images", "extract_labels"]
 __all__ += ["read_data_sets"]
@@ -30,7 +29,6 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-_IMAGES, _LABELS = 2051, 2049  # the first number of each kind of file
 
 
 class DataSet:
@@ -151,7 +149,7 @@ def read_data_sets(
         A named tuple of the DataSets train, validation and test.
 
     Raises:
-        SpecError: a file is missing or is none of MNIST's.
+        DataError: a file is missing or is none of MNIST's.
     """
     options: dict[str, Any] = {"dtype": dtype, "reshape": reshape, "seed": seed}
     if fake_data:
@@ -179,27 +177,26 @@ def extract_images(f: Any) -> Any:
     """Reads a file of images: uint8 `[n, rows, columns, 1]`.
 
     Args:
-        f: its path or URL, or a file object.
+        f: its path or URL, or an open file.
 
     Raises:
-        SpecError: it is no such file.
+        DataError: it is no such file.
     """
-    shape, data = _numbers(f, _IMAGES, 3)
-    return data.reshape(*shape, 1)
+    return read_idx(getattr(f, "name", f), 3)[..., np.newaxis]
 
 
 def extract_labels(f: Any, one_hot: bool = False, num_classes: int = 10) -> Any:
     """Reads a file of labels: uint8 `[n]`, or float64 `[n, num_classes]` with `one_hot`.
 
     Args:
-        f: its path or URL, or a file object.
+        f: its path or URL, or an open file.
         one_hot: whether labels become vectors.
         num_classes: their length.
 
     Raises:
-        SpecError: it is no such file.
+        DataError: it is no such file.
     """
-    _, labels = _numbers(f, _LABELS, 1)
+    labels = read_idx(getattr(f, "name", f), 1)
     return dense_to_one_hot(labels, num_classes) if one_hot else labels
 
 
@@ -212,25 +209,10 @@ def _found(folder: str, name: str) -> str:
     for path in (os.path.join(folder, f"{name}.gz"), os.path.join(folder, name)):
         if file.exists(path):
             return path
-    raise SpecError(
+    raise DataError(
         f"MNIST: there is no {name}.gz in {folder}.\n"
         "  The address that TensorFlow 1 downloaded it from is gone: put the four files there."
     )
-
-
-def _numbers(source: Any, magic: int, dimensions: int) -> tuple[tuple[int, ...], Any]:
-    name = getattr(source, "name", source)
-    data = source.read() if hasattr(source, "read") else file.read(source, binary=True)
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
-    header = struct.Struct(f">{1 + dimensions}I")
-    if len(data) < header.size or header.unpack_from(data)[0] != magic:
-        raise SpecError(f"{name} is not a file of MNIST's.")
-    shape = header.unpack_from(data)[1:]
-    numbers = np.frombuffer(data, np.uint8, offset=header.size)
-    if numbers.size != np.prod(shape):
-        raise SpecError(f"{name} is cut off: {numbers.size:,} bytes for a shape of {shape}.")
-    return shape, numbers
 
 
 def _fake(one_hot: bool) -> tuple[Any, Any]:

@@ -33,7 +33,9 @@ __all__ = [
     "nccl_all_sum",
     "release",
     "restore_moved_names",
+    "sample_box",
     "slice_of",
+    "stateless_uniform",
     "tf",
     "versions",
 ]
@@ -143,3 +145,16 @@ def compile_on_cpu() -> None:
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if "tf_xla_cpu_global_jit" not in flags:
         os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_cpu_global_jit".strip()
+
+
+def stateless_uniform(count: int, seed: Any) -> Any:
+    """Float32 numbers from 0 to 1 that follow from a seed, int32 [2], alone."""
+    return tensorflow.random.stateless_uniform([count], seed)
+
+
+def sample_box(image_size: Any, boxes: Any, seed: Any, **limits: Any) -> tuple[Any, Any]:
+    """A random box in an image, which follows from a seed, int32 [2]: begin and size."""
+    begin, size, _ = tensorflow.image.stateless_sample_distorted_bounding_box(
+        image_size, boxes, seed, use_image_if_no_bounding_boxes=True, **limits
+    )
+    return begin, size

@@ -11,9 +11,8 @@ importing this package does not import PyTorch.
 
 from __future__ import annotations
 
-import importlib
-
 import mox_core
+from mox_core._lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,20 +39,4 @@ _OWN = {
 
 __all__ = sorted({*mox_core.__all__, *_OWN})
 
-
-def __getattr__(name: str) -> object:
-    module = _OWN.get(name)
-    if module == __name__:
-        value: object = importlib.import_module(f"{module}.{name}")
-    elif module is not None:
-        value = getattr(importlib.import_module(module), name)
-    elif name in mox_core.__all__:
-        value = getattr(mox_core, name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _OWN, base="mox_core")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from mox_core._lazy import lazy_names
 
 __all__ = ["file", "util"]
-
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        return importlib.import_module(f"moxing.framework.{name}")
-    raise AttributeError(f"module 'moxing.framework' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, __name__))

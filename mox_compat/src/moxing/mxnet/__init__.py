@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from moxing._forward import engine, forward
+from mox_core._lazy import lazy_names
+from moxing._needs import engine
 
-engine("mox_mxnet", "mox-mxnet")
-__getattr__, __dir__ = forward(__name__, "mox_mxnet")
+mox_mxnet = engine("mox_mxnet", "mox-mxnet")
+__all__ = list(mox_mxnet.__all__)
+__getattr__, __dir__ = lazy_names(__name__, {}, base="mox_mxnet")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from moxing._forward import engine, forward
+from mox_core._lazy import lazy_names
+from moxing._needs import engine
 
-engine("mox_torch", "mox-torch")
-_PARTS = ("executor", "tools", "utils")
-__getattr__, __dir__ = forward(__name__, "mox_torch", parts=_PARTS)
+mox_torch = engine("mox_torch", "mox-torch")
+_PARTS = ("dist", "executor", "tools", "utils")
+__all__ = sorted({*mox_torch.__all__, *_PARTS})
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(_PARTS, __name__), base="mox_torch")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from moxing._forward import engine, forward
+from mox_core._lazy import lazy_names
+from moxing._needs import engine
 
-engine("mox_tf", "mox-tf")
+mox_tf = engine("mox_tf", "mox-tf")
 _PARTS = ("datasets", "executor", "nets", "optimizer", "preprocessing", "utils")
-__getattr__, __dir__ = forward(__name__, "mox_tf", parts=_PARTS)
+__all__ = sorted({*mox_tf.__all__, *_PARTS})
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(_PARTS, __name__), base="mox_tf")

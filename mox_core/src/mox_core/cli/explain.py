@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import traceback
 
 from mox_core.plugins import get_manager
@@ -74,9 +75,14 @@ def explain(error: BaseException) -> str | None:
 
 
 def place(error: BaseException) -> str:
-    """Returns file and line of the innermost frame in which an error was raised."""
+    """Returns file and line where an error was raised: the innermost in the script's folder."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{_shown(frames[-1].filename)}, line {frames[-1].lineno}" if frames else "the script"
+    if not frames:
+        return "the script"
+    script = os.path.abspath(getattr(sys.modules["__main__"], "__file__", "") or "")
+    own = [one for one in frames if one.filename.startswith(os.path.dirname(script) + os.sep)]
+    frame = (own or frames)[-1]
+    return f"{_shown(frame.filename)}, line {frame.lineno}"
 
 
 def _python_2(error: BaseException) -> str | None:

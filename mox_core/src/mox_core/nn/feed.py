@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
 from mox_core.nn.tracing import InputSpec
 
@@ -18,87 +19,24 @@ Batch = dict[Any, Array]
 """Position or name -> array."""
 
 
-class Feed:
-    """The batches of one input_fn.
+class Feed(BatchReader[Batch]):
+    """The batches of one input_fn; see `BatchReader` for what that returns.
 
-    input_fn returns an iterable (a list, a generator, a data set) or a function that returns one.
-    An item is a tuple, a list or a dict of arrays, or one array: a batch, or a sample to be
-    batched. Arrays keep their dtype; Python numbers become float32 and int64.
-
-    Args:
-        input_fn: the user's function.
-        mode: what it is called with.
-        batch_size: makes batches of single samples; None when items are batches.
-        keep_rest: whether fewer samples than batch_size at the end make a batch.
-
-    Attributes:
-        first: the first batch, which `take` gives, too.
+    Arrays keep their dtype; Python numbers become float32 and int64.
 
     Raises:
-        SpecError: input_fn returned nothing to read from, or something that is no array.
+        SpecError: input_fn returned nothing to read from, or something that is no array. Reading
+            raises it too, for a batch that does not look like the first one.
     """
 
-    def __init__(
-        self,
-        input_fn: Callable[..., Any],
-        mode: str,
-        *,
-        batch_size: int | None,
-        keep_rest: bool,
-    ) -> None:
-        self._mode = mode
-        self._batch_size = batch_size
-        self._keep_rest = keep_rest
-        self._source = input_fn(mode)
-        if not callable(self._source) and not hasattr(self._source, "__iter__"):
-            got = "None (is a return missing?)" if self._source is None else repr(self._source)
-            raise SpecError(
-                f"input_fn returned {got} in mode {mode!s}.\n"
-                "  Return an iterable of batches, such as a list or a generator."
-            )
-        self._keys: list[Any] = []  # those of the first item
-        self._begin()
-        first = next(self._batches, None)
-        if first is None:
-            raise SpecError(
-                f"input_fn gives no batch in mode {mode!s}.\n"
-                "  Check where its data come from, and that there are enough for batch_size="
-                f"{batch_size}."
-            )
-        self.first: Batch = first
-        self._ahead: list[Batch] = [first]
+    _keys: Sequence[Any] = ()  # those of the first item
+    _looks: Mapping[Any, InputSpec] | None = None  # those of the first batch
 
     def specs(self) -> dict[Any, InputSpec]:
         """What the batches look like: the first dimension is that of the batch, of any size."""
-        return {
-            key: InputSpec((None, *array.shape[1:]) if array.shape else (), str(array.dtype))
-            for key, array in self.first.items()
-        }
+        return _specs_of(self.first)
 
-    def take(self, count: int) -> list[Batch]:
-        """Returns the next `count` batches, fewer at the end of the data."""
-        taken, self._ahead = self._ahead[:count], self._ahead[count:]
-        while len(taken) < count:
-            batch = next(self._batches, None)
-            if batch is None:
-                break
-            taken.append(batch)
-        return taken
-
-    def take_again(self) -> list[Batch]:
-        """Returns one batch, beginning again at the end of data that can be read again."""
-        taken = self.take(1)
-        if not taken and (callable(self._source) or iter(self._source) is not self._source):
-            self._begin()
-            taken = self.take(1)
-        return taken
-
-    def _begin(self) -> None:
-        items = iter(self._source() if callable(self._source) else self._source)
-        samples = (self._arrays(item, number) for number, item in enumerate(items))
-        self._batches = samples if self._batch_size is None else self._batched(samples)
-
-    def _arrays(self, item: Any, number: int) -> Batch:
+    def _converted(self, item: Any, number: int) -> Batch:
         if isinstance(item, Mapping):
             named = dict(item)
         else:
@@ -110,6 +48,19 @@ class Feed:
                 f"the first one has {self._keys}.\n  Give the same inputs in every item."
             )
         return {key: self._array(named[key], key, number) for key in self._keys}
+
+    def _placed(self, batch: Batch) -> Batch:
+        if self._looks is None:
+            self._looks = _specs_of(batch)
+        for key, spec in self._looks.items():
+            array = batch[key]
+            if array.shape[1:] != spec.shape[1:] or str(array.dtype) != spec.dtype:
+                raise SpecError(
+                    f"inputs[{key!r}] of a later batch of input_fn({self._mode!s}) is "
+                    f"{array.dtype} {array.shape}; the model was built for {spec.dtype} "
+                    f"{spec.shape}.\n  Give all batches one dtype and the same sizes but the first."
+                )
+        return batch
 
     def _array(self, value: Any, key: object, number: int) -> Array:
         try:
@@ -126,23 +77,12 @@ class Feed:
             array = array.astype(np.float32)
         return array
 
-    def _batched(self, samples: Iterator[Batch]) -> Iterator[Batch]:
-        assert self._batch_size is not None
-        rows: list[Batch] = []
-        for sample in samples:
-            rows.append(sample)
-            if len(rows) == self._batch_size:
-                yield self._stack(rows)
-                rows = []
-        if rows and self._keep_rest:
-            yield self._stack(rows)
+    def _stacked(self, samples: list[Batch]) -> Batch:
+        return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
-    def _stack(self, rows: list[Batch]) -> Batch:
-        shapes = [{key: array.shape for key, array in row.items()} for row in rows]
-        different = next((shape for shape in shapes if shape != shapes[0]), None)
-        if different is not None:
-            raise SpecError(
-                f"samples of input_fn({self._mode!s}) differ: {shapes[0]} and {different}.\n"
-                "  Give all samples the same shapes, or batch them in input_fn."
-            )
-        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+def _specs_of(batch: Batch) -> dict[Any, InputSpec]:
+    return {
+        key: InputSpec((None, *array.shape[1:]) if array.shape else (), str(array.dtype))
+        for key, array in batch.items()
+    }

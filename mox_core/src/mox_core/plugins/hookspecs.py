@@ -64,7 +64,7 @@ def mox_dataset(name: str) -> object | None:
         name: The entry-point name that was asked for.
 
     Returns:
-        A data set.
+        A `mox_core.data.DatasetProvider`.
         Stops at the first result that is not None.
     """
 
@@ -124,13 +124,10 @@ def mox_report_env() -> Mapping[str, str] | None:
 
 @hookspec
 def mox_prepare_script(script: str) -> None:
-    """Prepares the process for a script that `mox run` is about to run.
-
-    The flags are known and `sys.argv` is the script's. A plugin that has nothing to do for this
-    script does nothing, and imports nothing.
+    """Prepares the process for a script, when its flags are known and `sys.argv` is the script's.
 
     Args:
-        script: The path of the script.
+        script: The path of the script that `mox run` is about to run.
 
     Returns:
         Nothing.

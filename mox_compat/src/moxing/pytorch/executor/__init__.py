@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moxing._forward import forward
+from mox_core._lazy import lazy_names
 
 __all__ = ["ModeKeys", "get_flag", "run", "set_flag"]
-__getattr__, __dir__ = forward(__name__, "mox_torch", __all__)
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "mox_torch"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moxing._forward import forward
+from mox_core._lazy import lazy_names
 
 __all__ = [
     "ExportKeys",
@@ -12,8 +12,16 @@ __all__ = [
     "ModelSpec",
     "get_collection",
     "get_flag",
+    "hooks",
+    "ops_adapter",
     "run",
     "set_flag",
     "var_scope",
 ]
-__getattr__, __dir__ = forward(__name__, "mox_tf", __all__)
+_PARTS = (
+    "hooks",
+    "ops_adapter",
+)
+__getattr__, __dir__ = lazy_names(
+    __name__, {**dict.fromkeys(__all__, "mox_tf"), **dict.fromkeys(_PARTS, __name__)}
+)

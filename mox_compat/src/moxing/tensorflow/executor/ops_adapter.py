@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from moxing._forward import forward
+from mox_core._lazy import lazy_names
 
 __all__ = [
     "rank",
     "size",
 ]
-__getattr__, __dir__ = forward(__name__, "mox_tf.executor.ops_adapter", __all__)
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "mox_tf.executor.ops_adapter"))

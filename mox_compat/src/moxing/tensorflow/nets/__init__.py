@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from moxing._forward import forward
+from mox_core._lazy import lazy_names
 
 __all__ = [
     "NetworkKeys",
     "get_model_fn",
     "get_model_meta",
 ]
-__getattr__, __dir__ = forward(__name__, "mox_tf", __all__)
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "mox_tf"))

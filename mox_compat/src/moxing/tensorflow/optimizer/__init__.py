@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from moxing._forward import forward
+from mox_core._lazy import lazy_names
 
 __all__ = [
     "get_optimizer_fn",
     "get_optimizer_wrapper_fn",
+    "learning_rate_scheduler",
 ]
-__getattr__, __dir__ = forward(__name__, "mox_tf", __all__)
+_PARTS = ("learning_rate_scheduler",)
+__getattr__, __dir__ = lazy_names(
+    __name__, {**dict.fromkeys(__all__, "mox_tf"), **dict.fromkeys(_PARTS, __name__)}
+)

@@ -17,7 +17,7 @@ import pytest
 
 from mox_core import file
 from mox_core.storage.driver import Driver
-from mox_core.testing.storage_tiers.bench import StorageBench
+from mox_core.testing.storage_tiers.bench import StorageBench, same
 
 __all__ = ["FileObjectsTier"]
 
@@ -83,9 +83,9 @@ class FileObjectsTier(StorageBench):
                         place = dice.randrange(len(data) + 10)
                         assert there.seek(place) == here.seek(place)
                     case 1:
-                        assert there.read(size) == here.read(size)
+                        same(there.read(size), here.read(size))
                     case 2:
-                        assert there.readline(size) == here.readline(size)
+                        same(there.readline(size), here.readline(size))
                     case 3:
                         assert there.tell() == here.tell()
             assert there.seek(-5, 2) == len(data) - 5
@@ -96,7 +96,7 @@ class FileObjectsTier(StorageBench):
             with pytest.raises(OSError):
                 there.seek(-1)
             there.seek(10)
-            assert there.read() == data[10:]
+            same(there.read(), data[10:])
 
     def test_text(self, url: str) -> None:
         """UTF-8, universal line ends, characters across borders of buffers."""
@@ -106,7 +106,7 @@ class FileObjectsTier(StorageBench):
             out.writelines(["x\n", "y"])
         with file.File(f"{url}/a") as lines:
             assert sum(1 for _ in lines) == 30_002
-        assert file.read(f"{url}/a") == text + "x\ny"
+        same(file.read(f"{url}/a").encode(), f"{text}x\ny".encode())
         file.write(f"{url}/b", b"1\r\n2\r3", binary=True)
         with file.File(f"{url}/b") as lines:
             assert lines.readlines() == ["1\n", "2\n", "3"]
@@ -154,7 +154,7 @@ class FileObjectsTier(StorageBench):
             out.write(b"more")
         with file.File(f"{url}/a", "ab") as out:
             out.write(b"appended")
-        assert file.read(f"{url}/a", binary=True) == data + b"moreappended"
+        same(file.read(f"{url}/a", binary=True), data + b"moreappended")
         file.append(f"{url}/a", "!")
         assert file.get_size(f"{url}/a") == len(data) + 13
 

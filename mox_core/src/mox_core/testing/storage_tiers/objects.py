@@ -15,7 +15,7 @@ from mox_core.storage.errors import (
     MoxFileNotExistsException,
     UnsupportedError,
 )
-from mox_core.testing.storage_tiers.bench import Remember, StorageBench, paths
+from mox_core.testing.storage_tiers.bench import Remember, StorageBench, paths, same
 
 __all__ = ["ObjectsTier", "UploadsTier"]
 
@@ -30,7 +30,7 @@ class ObjectsTier(StorageBench):
             driver.put(f"{root}a", body)
             sink = Remember()
             info = driver.fetch(f"{root}a", sink)
-            assert sink.data == bytes(body)
+            same(sink.data, bytes(body))
             assert sink.infos == [info]
             assert info.size == len(body)
 
@@ -45,7 +45,7 @@ class ObjectsTier(StorageBench):
                 driver.put(root + name, body)
                 sink = Remember()
                 driver.fetch(root + name, sink)
-                assert sink.data == data[1000:251_000]
+                same(sink.data, data[1000:251_000])
 
     def test_stat(self, driver: Driver, root: str) -> None:
         """Size, time and version are told; a new version has another etag."""
@@ -274,7 +274,7 @@ class UploadsTier(StorageBench):
         driver.complete_upload(path, upload, [first, last])
         sink = Remember()
         assert driver.fetch(path, sink).size == len(part) + 7
-        assert sink.data == part + b"the end"
+        same(sink.data, part + b"the end")
 
     def test_abort(self, driver: Driver, root: str, part: bytes) -> None:
         """An aborted upload leaves nothing, may be aborted twice, and cannot be completed."""
@@ -299,4 +299,4 @@ class UploadsTier(StorageBench):
         driver.complete_upload(f"{root}a", upload, [first, last])
         sink = Remember()
         driver.fetch(f"{root}a", sink)
-        assert sink.data == part + b"end"
+        same(sink.data, part + b"end")
