@@ -85,7 +85,7 @@ def tests_oldest_tensorflow(session: nox.Session) -> None:
 def tests_torch(session: nox.Session) -> None:
     """The PyTorch tests."""
     session.install(f"torch=={PYTORCH}")
-    session.install("./mox_core[testing]", "./mox_torch[onnx]")
+    session.install("./mox_core[testing,images]", "./mox_torch[onnx]")
     session.install("pytest-timeout", "onnxruntime")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/torch"]))
 
@@ -106,7 +106,7 @@ def tests_compat(session: nox.Session) -> None:
 @nox.session
 def tests_mxnet(session: nox.Session) -> None:
     """The MXNet tests; with the NumPy that MXNet needs, on Python 3.10 to 3.12."""
-    session.install("./mox_core[testing]", "./mox_mxnet[onnx]")
+    session.install("./mox_core[testing,images]", "./mox_mxnet[onnx]")
     session.install("pytest-timeout", "onnxruntime")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/mxnet"]))
 
