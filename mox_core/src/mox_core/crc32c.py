@@ -15,7 +15,7 @@ _MASK_DELTA = 0xA282EAD8
 def crc32c(data: bytes) -> int:
     """Return the CRC-32C of the data, an unsigned 32-bit number.
 
-    Uses the package google_crc32c where it is installed, Python otherwise.
+    Uses the package crc32c where it is installed, else google_crc32c, else Python.
 
     Source: RFC 3720, appendix B.4, for the polynomial and test vectors.
     """
@@ -35,11 +35,13 @@ def masked_crc32c(data: bytes) -> int:
 
 @cache
 def _implementation() -> Callable[[bytes], int]:
-    try:
-        native: Callable[[bytes], int] = import_module("google_crc32c").value
-    except ImportError:
-        return _python_crc32c
-    return native
+    for module, name in (("crc32c", "crc32c"), ("google_crc32c", "value")):
+        try:
+            native: Callable[[bytes], int] = getattr(import_module(module), name)
+        except ImportError:
+            continue
+        return native
+    return _python_crc32c
 
 
 def _python_crc32c(data: bytes) -> int:

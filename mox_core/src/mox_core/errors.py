@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "CheckpointError",
+    "DataError",
     "EngineError",
     "ExportError",
     "ExportExistsError",
@@ -51,6 +52,10 @@ class ProcessLostError(EngineError):
 
 class CheckpointError(MoxError, RuntimeError):
     """A checkpoint is missing, damaged, does not fit the model, or cannot be written."""
+
+
+class DataError(MoxError, ValueError):
+    """A data set, or a sample of it, is missing, damaged, or does not fit."""
 
 
 class ExportError(MoxError, RuntimeError):

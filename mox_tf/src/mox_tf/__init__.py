@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mox_tf.native_hooks import FeedSessionRunHook as FeedSessionRunHook
     from mox_tf.optimizer_wrappers import get_optimizer_wrapper_fn as get_optimizer_wrapper_fn
     from mox_tf.optimizers import get_optimizer_fn as get_optimizer_fn
+    from mox_tf.preprocessing import get_data_augmentation_fn as get_data_augmentation_fn
     from mox_tf.running import run as run
     from mox_tf.scopes import get_collection as get_collection
     from mox_tf.scopes import var_scope as var_scope
@@ -37,9 +38,11 @@ _OWN = {
     "TensorFlowEngine": "mox_tf.engine",
     "executor": "mox_tf",
     "get_collection": "mox_tf.scopes",
+    "get_data_augmentation_fn": "mox_tf.preprocessing",
     "get_optimizer_fn": "mox_tf.optimizers",
     "get_optimizer_wrapper_fn": "mox_tf.optimizer_wrappers",
     "learning_rate_scheduler": "mox_tf",
+    "preprocessing": "mox_tf",
     "run": "mox_tf.running",
     "utils": "mox_tf",
     "var_scope": "mox_tf.scopes",

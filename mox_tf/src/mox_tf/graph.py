@@ -12,7 +12,9 @@ from mox_core.spec import Mode, ModeKeys
 from mox_tf.cluster.exchange import GradientExchange
 from mox_tf.copies import refresh_operation
 from mox_tf.devices import INPUT_DEVICE, Placement
+from mox_tf.first_call import FirstCall
 from mox_tf.inputs import InputPipeline, build_input, placeholders
+from mox_tf.neutral import NeutralScript
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower, build_tower
 from mox_tf.training import build_update
@@ -30,12 +32,14 @@ class InterModel:
         input: its own, of one tower.
         tower: shares the variables of the main towers.
         reset: initializes its local variables, such as the counts of tf.metrics.
+        find: finds the tensor of the graph for one that a hook monitors.
     """
 
     mode: Mode
     input: InputPipeline
     tower: Tower
     reset: Any
+    find: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class ProgramGraph:
     summary_tags: frozenset[str]
     inter: InterModel | None
 
+    def close_inputs(self) -> None:
+        """Lets go of data that Python code reads; called once no session reads any more."""
+        for pipeline in (self.input, self.inter.input if self.inter else None):
+            if pipeline is not None and pipeline.source is not None:
+                pipeline.source.close()
+
 
 def build_graph(
     request: ProgramRequest,
@@ -90,12 +100,16 @@ def build_graph(
         SpecError: what a function returned does not fit.
     """
     seed = tf.get_default_graph().seed  # a script sets it before it calls mox.run
+    script = NeutralScript(request) if request.neutral else None
+    if script is not None:
+        request = script.native
     graph = tf.Graph()
     with graph.as_default(), scope():
         tf.set_random_seed(seed)
         with tf.device(INPUT_DEVICE):
             global_step = tf.train.get_or_create_global_step()
-        pipeline, towers = _build_towers(request, placement)
+        first = FirstCall()
+        pipeline, towers = _build_towers(request, placement, first)
         model_variables = frozenset(v.op.name for v in tf.global_variables()) - {
             global_step.op.name
         }
@@ -123,12 +137,12 @@ def build_graph(
             model_variables=model_variables,
             summary=tf.summary.merge(summaries, collections=[]) if summaries else None,
             summary_tags=frozenset(filter(None, map(_summary_tag, summaries))),
-            inter=_build_inter(request, placement),
+            inter=_build_inter(request, placement, first, script),
         )
 
 
 def _build_towers(
-    request: ProgramRequest, placement: Placement
+    request: ProgramRequest, placement: Placement, first: FirstCall
 ) -> tuple[InputPipeline, tuple[Tower, ...]]:
     if request.mode == ModeKeys.EXPORT:
         pipeline = InputPipeline([placeholders(request.input_spec)], reads=[])
@@ -151,12 +165,18 @@ def _build_towers(
                     name=f"tower_{index}" if index else "",
                     reuse=index > 0,
                     copies=copies,
+                    first=first,
                 )
             )
     return pipeline, tuple(towers)
 
 
-def _build_inter(request: ProgramRequest, placement: Placement) -> InterModel | None:
+def _build_inter(
+    request: ProgramRequest,
+    placement: Placement,
+    first: FirstCall,
+    script: NeutralScript | None,
+) -> InterModel | None:
     mode = request.inter_mode
     if mode is None:
         return None
@@ -175,9 +195,15 @@ def _build_inter(request: ProgramRequest, placement: Placement) -> InterModel | 
             mode,
             name=f"inter_{mode!s}".lower(),
             reuse=True,
+            first=first,
         )
     own = [variable for variable in tf.local_variables() if id(variable) not in before]
-    return InterModel(mode, pipeline, tower, tf.variables_initializer(own))
+    reset = tf.variables_initializer(own)
+    return InterModel(mode, pipeline, tower, reset, script.find if script else _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _summary_tag(summary: Any) -> str | None:

@@ -29,9 +29,13 @@ __all__ = [
     "check_version",
     "chrome_trace",
     "compile_on_cpu",
+    "lookup_ops",
     "nccl_all_sum",
     "release",
+    "restore_moved_names",
+    "sample_box",
     "slice_of",
+    "stateless_uniform",
     "tf",
     "versions",
 ]
@@ -114,8 +118,43 @@ def chrome_trace(step_stats: Any) -> str:
     return trace
 
 
+def restore_moved_names() -> None:
+    """Puts classes back where code for TensorFlow 1, tf_slim's among it, looks for them."""
+    from tensorflow.python.framework import (  # type: ignore[import-untyped, unused-ignore]
+        indexed_slices,
+        ops,
+    )
+
+    for name, value in {
+        "IndexedSlices": indexed_slices.IndexedSlices,
+        "Tensor": tensorflow.Tensor,
+    }.items():
+        if not hasattr(ops, name):
+            setattr(ops, name, value)
+
+
+def lookup_ops() -> Any:
+    """Tables of strings and numbers, with functions that the public names of today leave out."""
+    from tensorflow.python.ops import lookup_ops as module  # type: ignore[import-untyped, unused-ignore]
+
+    return module
+
+
 def compile_on_cpu() -> None:
     """Lets XLA's automatic clustering work on CPUs too; counts until the first session."""
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if "tf_xla_cpu_global_jit" not in flags:
         os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_cpu_global_jit".strip()
+
+
+def stateless_uniform(count: int, seed: Any) -> Any:
+    """Float32 numbers from 0 to 1 that follow from a seed, int32 [2], alone."""
+    return tensorflow.random.stateless_uniform([count], seed)
+
+
+def sample_box(image_size: Any, boxes: Any, seed: Any, **limits: Any) -> tuple[Any, Any]:
+    """A random box in an image, which follows from a seed, int32 [2]: begin and size."""
+    begin, size, _ = tensorflow.image.stateless_sample_distorted_bounding_box(
+        image_size, boxes, seed, use_image_if_no_bounding_boxes=True, **limits
+    )
+    return begin, size

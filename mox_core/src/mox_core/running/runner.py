@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -9,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mox_core.checkpoint import CheckpointStore
-from mox_core.engine import Engine, EngineConfig, ProgramRequest
+from mox_core.data.shards import Shard, all_reading_as
+from mox_core.engine import Cluster, Engine, EngineConfig, ProgramRequest
 from mox_core.errors import EngineError, MoxError, ProcessLostError
 from mox_core.flags import get_flag
 from mox_core.hooks.base import RunHook
@@ -21,6 +23,7 @@ from mox_core.hooks.plugins import PluginHook
 from mox_core.hooks.progress import ProgressHook, wants_progress
 from mox_core.hooks.saving import SaveHook
 from mox_core.hooks.summary import SummaryHook
+from mox_core.hooks.uploading import UploadHook
 from mox_core.log import run_logger
 from mox_core.plugins import get_manager
 from mox_core.running.capabilities import check_capabilities, warn_of_ignored_flags
@@ -30,6 +33,7 @@ from mox_core.running.loop import run_loop
 from mox_core.running.plan import UNSET, RunPlan, make_plan
 from mox_core.running.restoring import load_variables
 from mox_core.running.select_engine import select_engine
+from mox_core.running.staging import Staging, staged
 from mox_core.running.state import RunResult, RunState
 from mox_core.spec import ModeKeys
 
@@ -84,11 +88,11 @@ def run(
         inter_mode: mode of the evaluations in the middle of training, for the hooks that make them.
         batch_size: samples per step and tower; None: the inputs are batches already.
         auto_batch: batch single samples; without `batch_size` nothing is batched.
-        log_dir: folder for checkpoints, summaries, metrics.jsonl and exported models; None: nothing
-            is saved.
+        log_dir: folder for checkpoints, summaries, metrics.jsonl and exported models, here or in a
+            store (`s3://bucket/folder`); None: nothing is saved.
         max_number_of_steps: the run ends when it has done this many, those before a restart
             included; 0: when the data end. The environment variable MOX_MAX_STEPS caps it.
-        checkpoint_path: folder or prefix of a checkpoint to begin from.
+        checkpoint_path: folder or prefix of a checkpoint to begin from, here or in a store.
         log_every_n_steps: steps between log lines; 0: none.
         output_every_n_steps: steps per call of output_fn; 0: one call at the end.
         save_summary_steps: TRAIN only: steps between summaries; 0: none.
@@ -160,12 +164,26 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
     )
     if not cluster.takes_part:
         return RunResult(str(plan.mode), 0, 0, {}, {}, "this process has no steps to run")
+    with staged(plan, cluster, logger, guard.requested) as (plan, staging):
+        return _run_here(engine, plan, cluster, staging, export_format, guard, logger)
+
+
+def _run_here(
+    engine: Engine,
+    plan: RunPlan,
+    cluster: Cluster,
+    staging: Staging,
+    export_format: str,
+    guard: InterruptGuard,
+    logger: logging.Logger,
+) -> RunResult:
+    """Runs what the plan says, with local folders only."""
     store = None
     if plan.training and plan.log_dir and cluster.is_chief:
         store = CheckpointStore(plan.log_dir, engine=engine.name, keep=plan.keep_checkpoints)
     request = ProgramRequest(
         mode=plan.mode,
-        input_fn=plan.input_fn,
+        input_fn=_input_fn_of(cluster, plan.input_fn),
         model_fn=plan.model_fn,
         optimizer_fns=plan.optimizer_fns,
         inter_mode=plan.inter_mode if plan.training else None,
@@ -177,8 +195,8 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
     program = engine.build(request)
     try:
         if export_format and plan.log_dir and cluster.is_chief:
-            check_export(program.export_spec, plan.log_dir)
-        run = RunState(plan, program, cluster, logger, guard.requested)
+            check_export(program.export_spec, staging.url_of(plan.log_dir))
+        run = RunState(plan, program, cluster, logger, guard.requested, staging)
         hooks = _hooks(run, store)
         program.start()
         _despite_losses(run, hooks, lambda: load_variables(run, hooks))
@@ -197,9 +215,26 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         metrics=run.metrics,
         eval_metrics=run.eval_metrics,
         stop_reason=run.stop_reason or "",
-        checkpoint=run.checkpoint,
+        checkpoint=run.url_of(run.checkpoint) if run.checkpoint else None,
         export_dir=export_dir,
     )
+
+
+def _input_fn_of(cluster: Cluster, input_fn: Callable[..., Any] | None) -> Any:
+    """The input_fn, in which data sets read this process's part of the training data.
+
+    Evaluation data are read whole: metrics are those of one process.
+    """
+    if input_fn is None or cluster.world_size == 1:
+        return input_fn
+
+    @functools.wraps(input_fn)
+    def with_its_part(mode: str, *args: Any, **kwargs: Any) -> Any:
+        training = ModeKeys.parse(mode) == ModeKeys.TRAIN
+        shard = Shard(cluster.rank, cluster.world_size) if training else Shard()
+        return all_reading_as(shard, input_fn)(mode, *args, **kwargs)
+
+    return with_its_part
 
 
 def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
@@ -280,7 +315,7 @@ def _set_end(run: RunState) -> None:
     elif run.step >= run.end_step:
         run.logger.info(
             "Nothing to do: checkpoint %s is at step %d already, max_number_of_steps is %d.",
-            run.checkpoint,
+            run.url_of(run.checkpoint) if run.checkpoint else None,
             run.step,
             run.end_step,
         )
@@ -318,6 +353,8 @@ def _hooks(run: RunState, store: CheckpointStore | None) -> list[RunHook]:
                 every_steps=plan.save_steps,
             )
         )
+    if run.staging.uploader and plan.training:
+        hooks.append(UploadHook(run.staging.uploader))
     if wants_progress(plan.progress):
         hooks.append(ProgressHook(plan.log_every_n_steps or 10))
     return hooks
