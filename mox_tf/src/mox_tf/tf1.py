@@ -21,6 +21,7 @@ import tensorflow  # type: ignore[import-untyped, import-not-found, unused-ignor
 
 use_graph_mode(tensorflow)
 tf: Any = tensorflow.compat.v1
+tf2: Any = tensorflow
 
 __all__ = [
     "DATASET",
@@ -35,6 +36,7 @@ __all__ = [
     "slice_of",
     "stateless_uniform",
     "tf",
+    "tf2",
     "versions",
 ]
 
