@@ -41,7 +41,8 @@ def tests(session: nox.Session) -> None:
     """The whole test suite, on the installed distributions; arguments go to pytest."""
     install_tensorflow(session)
     install_mox(session)
-    session.install("pytest-timeout", "click", "absl-py", "tensorboard", "hatchling")
+    session.install("./mox_storage_s3")
+    session.install("pytest-timeout", "click", "typer", "absl-py", "tensorboard", "hatchling")
     default = ["-m", "not cluster", "tests/core", "tests/tf", "tests/plugins", "tests/e2e"]
     session.run("python", "-m", "pytest", *(session.posargs or default))
     if not session.posargs:

@@ -560,3 +560,33 @@ def test_click_with_explicit_arguments_or_unknown_options_allowed_gets_all(run_s
         "('--num_gpus=5',)",
         "('other.py', '--num_gpus=2')",
     ]
+
+
+needs_typer = pytest.mark.skipif(
+    importlib.util.find_spec("typer") is None, reason="typer is not installed"
+)
+
+TYPER = """
+    import typer
+
+    app = typer.Typer()
+
+    @app.command()
+    def train(depth: int = 1, engine: str = "mine"):
+        print(depth, engine, mox.get_flag("engine"), mox.get_flag("num_gpus"))
+"""
+
+
+@needs_typer
+@pytest.mark.parametrize("commands", ["", "@app.command()\n    def evaluate():\n        print(1)"])
+def test_typer_beside_mox(run_script, commands):
+    """typer makes another kind of command of a single function than of several."""
+    source = f"{TYPER}\n    {commands}\n    app()\n"
+    name = ["train"] if commands else []
+    assert out(run_script(source, *name, "--num_gpus", "3", "--depth=2")) == ["2 mine None 3"]
+    assert out(run_script(source, *name, "--engine", "toy")) == ["1 toy toy 1"]
+    for argument, told in [("--breadth=1", "--breadth"), ("--num_gpus=many", "is not an integer")]:
+        result = run_script(source, *name, argument)
+        assert result.returncode == 2
+        assert told in result.stderr
+        assert "Traceback" not in result.stderr

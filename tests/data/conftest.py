@@ -60,7 +60,7 @@ def store(object_store, store_settings, monkeypatch):  # noqa: F811
         port=store_settings.port,
         is_secure=False,
         path_style=True,
-        retry=5,
+        retry=12,
         retry_wait=0.01,
     )
     return object_store

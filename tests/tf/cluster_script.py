@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import mox_core
 import mox_tf as mox
+from mox_core import nn
 
 tf.flags.DEFINE_string("folder", None, "log_dir")
 tf.flags.DEFINE_integer("steps", 30, "max_number_of_steps")
@@ -22,6 +25,7 @@ tf.flags.DEFINE_float("pace", 0.0, "seconds that a batch takes, so that kills co
 tf.flags.DEFINE_integer("rows", 8, "rows of a batch")
 tf.flags.DEFINE_string("mode", "TRAIN", "run mode")
 tf.flags.DEFINE_string("fail", "", "where to raise: model or step")
+tf.flags.DEFINE_bool("neutral", False, "the same script over mox.nn")
 tf.flags.DEFINE_bool("stop", False, "the chief stops by a hook after 5 steps")
 flags = tf.flags.FLAGS
 
@@ -41,6 +45,8 @@ def input_fn(mode):
                 raise ValueError("this batch is bad")
             yield mine, np.argmax(mine[:, :5], axis=1)
 
+    if flags.neutral:
+        return generate
     return tf.data.Dataset.from_generator(
         generate, output_types=(tf.float32, tf.int64), output_shapes=([None, 20], [None])
     )
@@ -50,6 +56,11 @@ def model_fn(inputs, mode):
     features, labels = inputs
     if flags.fail == "model" and mox.get_flag("task_index") == 1:
         raise ValueError("this model is bad")
+    if flags.neutral:
+        weights = nn.get_variable("weights", (20, 5), initializer=nn.zeros)
+        bias = nn.get_variable("bias", (5,), initializer=nn.zeros)
+        loss = nn.sparse_softmax_cross_entropy(nn.matmul(features, weights) + bias, labels)
+        return mox.ModelSpec(loss=loss, log_info={"loss": loss})
     weights = tf.get_variable("weights", initializer=tf.zeros([20, 5]))
     bias = tf.get_variable("bias", initializer=tf.zeros([5]))
     logits = tf.matmul(features, weights) + bias
@@ -65,10 +76,13 @@ class StopEarly(mox.RunHook):
             run.stop("enough")
 
 
-result = mox.run(
+run, optimizer = mox.run, mox.get_optimizer_fn
+if flags.neutral:
+    run, optimizer = partial(mox_core.run, engine="tf"), mox_core.get_optimizer_fn
+result = run(
     input_fn=input_fn,
     model_fn=model_fn,
-    optimizer_fn=mox.get_optimizer_fn("momentum", learning_rate=0.1, momentum=0.9),
+    optimizer_fn=optimizer("momentum", learning_rate=0.1, momentum=0.9),
     run_mode=flags.mode,
     log_dir=flags.folder,
     max_number_of_steps=flags.steps,

@@ -49,6 +49,20 @@ def test_workers_in_step_equal_one_process_with_the_whole_batch(tmp_path):
         np.testing.assert_allclose(four[name], one[name], atol=1e-6, err_msg=name)
 
 
+def test_a_neutral_script_does_the_same_on_a_cluster(tmp_path):
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    with ClusterJob(
+        tmp_path / "logs", f"--folder={together}", "--sync_replicas", "--neutral", "--steps=20"
+    ) as job:
+        assert job.start().wait() == [0, 0, 0]
+        assert job.result("worker 1")["steps"] == 20
+    run_alone(tmp_path, f"--folder={alone}", "--rows=16", "--steps=20")
+    one, two = variables(alone), variables(together)
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-6, err_msg=name)
+
+
 def test_each_worker_does_its_own_steps_and_the_last_checkpoint_has_all(tmp_path):
     """The chief has less data, so it waits for the other one before it saves."""
     folder = tmp_path / "model"

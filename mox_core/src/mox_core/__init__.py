@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from mox_core import errors as errors
     from mox_core import file as file
     from mox_core import nn as nn
+    from mox_core.data import AsyncRawGenerator as AsyncRawGenerator
+    from mox_core.data import ImageClassificationRawDataset as ImageClassificationRawDataset
     from mox_core.data import ImageClassificationRawMetadata as ImageClassificationRawMetadata
     from mox_core.data import (
+        ImageClassificationTFRecordDataset as ImageClassificationTFRecordDataset,
+    )
+    from mox_core.data import (
         ImageClassificationTFRecordMetadata as ImageClassificationTFRecordMetadata,
+    )
+    from mox_core.data import (
+        MultilabelClassificationRawDataset as MultilabelClassificationRawDataset,
     )
     from mox_core.data import (
         MultilabelClassificationRawMetadata as MultilabelClassificationRawMetadata,
@@ -51,16 +59,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AsyncRawGenerator": "mox_core.data",
     "EarlyStoppingHook": "mox_core.hooks",
     "Engine": "mox_core.engine",
     "ExportKeys": "mox_core.spec",
     "ExportSpec": "mox_core.spec",
+    "ImageClassificationRawDataset": "mox_core.data",
     "ImageClassificationRawMetadata": "mox_core.data",
+    "ImageClassificationTFRecordDataset": "mox_core.data",
     "ImageClassificationTFRecordMetadata": "mox_core.data",
     "LogEvaluationMetricHook": "mox_core.hooks",
     "ModeKeys": "mox_core.spec",
     "ModelSpec": "mox_core.spec",
     "MoxError": "mox_core.errors",
+    "MultilabelClassificationRawDataset": "mox_core.data",
     "MultilabelClassificationRawMetadata": "mox_core.data",
     "NetworkKeys": "mox_core.nets",
     "PreprocessingKeys": "mox_core.preprocessing.keys",

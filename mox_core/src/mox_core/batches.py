@@ -95,10 +95,16 @@ class BatchReader(abc.ABC, Generic[B]):
     def take_again(self) -> list[B]:
         """Returns one batch, beginning again at the end of data that can be read again."""
         taken = self.take(1)
-        if not taken and not isinstance(self._source, Iterator):
-            self._begin()
+        if not taken:
+            self.begin_again()
             taken = self.take(1)
         return taken
+
+    def begin_again(self) -> None:
+        """Goes back to the beginning of data that can be read again; others stay where they are."""
+        if not isinstance(self._source, Iterator):
+            self._ahead = []
+            self._begin()
 
     def close(self) -> None:
         """Lets go of the data, so that a loader ends its workers."""

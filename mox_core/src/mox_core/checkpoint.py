@@ -6,6 +6,9 @@ points to the newest, in TensorFlow's own text format, so that its tools read th
 
 Saving: the engine writes into a staging folder; the files are flushed to disk and renamed into
 `log_dir`, the record last; then the pointer is replaced; then old checkpoints are removed.
+
+All that reads takes local paths and URLs of `mox.file` alike; what is saved is saved here, and
+`mox_core.running.uploads` carries it to a store.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +25,15 @@ from typing import Any
 
 from mox_core.engine import VariableInfo
 from mox_core.errors import CheckpointError, ProcessLostError
+from mox_core.storage.api import copy_parallel, is_directory, read, scan_dir
+from mox_core.storage.copying import scratch
+from mox_core.storage.urls import is_remote
 
 __all__ = [
     "CheckpointInfo",
     "CheckpointStore",
     "check_intact",
+    "copy_checkpoint",
     "describe_checkpoint",
     "latest_checkpoint",
     "read_record",
@@ -34,7 +42,7 @@ __all__ = [
 
 BASENAME = "model.ckpt"
 POINTER = "checkpoint"
-_RECORD_SUFFIX = ".mox.json"
+RECORD_SUFFIX = ".mox.json"
 _STAGING = ".mox-saving-"
 
 
@@ -70,12 +78,12 @@ def latest_checkpoint(directory: str) -> str | None:
         CheckpointError: the folder's pointer names files that are gone.
     """
     pointer = os.path.join(directory, POINTER)
-    if not os.path.isfile(pointer):
+    names = read_pointer(directory)
+    if names is None:
         return None
-    names = _read_pointer(pointer)
     for name in names:
-        prefix = os.path.join(directory, name)
-        if _files_of(prefix):
+        prefix = _located(directory, name)
+        if files_of(prefix):
             return prefix
     if not names:
         raise CheckpointError(
@@ -94,12 +102,12 @@ def resolve_checkpoint(path: str) -> str | None:
     Raises:
         CheckpointError: as `latest_checkpoint` does.
     """
-    if os.path.isdir(path):
-        return latest_checkpoint(path)
-    for suffix in (".index", ".meta", _RECORD_SUFFIX):
-        if path.endswith(suffix) and os.path.isfile(path):
+    if is_directory(path):
+        return latest_checkpoint(path.rstrip("/") or path)
+    for suffix in (".index", ".meta", RECORD_SUFFIX):
+        if path.endswith(suffix) and os.path.basename(path) in files_of(path):
             path = path[: -len(suffix)]
-    return path if _files_of(path) else None
+    return path if files_of(path) else None
 
 
 def read_record(prefix: str) -> dict[str, Any] | None:
@@ -108,12 +116,12 @@ def read_record(prefix: str) -> dict[str, Any] | None:
     Raises:
         CheckpointError: the record is damaged.
     """
-    path = prefix + _RECORD_SUFFIX
-    if not os.path.isfile(path):
+    path = prefix + RECORD_SUFFIX
+    text = _read_text(path)
+    if text is None:
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            record = json.load(file)
+        record = json.loads(text)
     except ValueError:
         record = None
     if not isinstance(record, dict) or "files" not in record:
@@ -130,15 +138,27 @@ def check_intact(prefix: str) -> None:
     record = read_record(prefix)
     if record is None:
         return
-    folder = os.path.dirname(prefix)
+    found = files_of(prefix)
     for name, size in record["files"].items():
-        path = os.path.join(folder, name)
-        try:
-            found = os.path.getsize(path)
-        except OSError:
-            raise _damaged(prefix, path, "is missing") from None
-        if found != size:
-            raise _damaged(prefix, path, f"has {found} bytes, {size} were written")
+        if name not in found:
+            raise _damaged(prefix, name, "is missing")
+        if found[name] != size:
+            raise _damaged(prefix, name, f"has {found[name]} bytes, {size} were written")
+
+
+def copy_checkpoint(prefix: str, folder: str) -> str:
+    """Copies the files of a checkpoint, here or in a store, into a folder of this machine.
+
+    Returns:
+        The prefix of the copy.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    check_intact(prefix)
+    source, name = os.path.split(prefix)
+    copy_parallel(source, folder, file_list=list(files_of(prefix)))
+    return os.path.join(folder, name)
 
 
 def describe_checkpoint(path: str) -> CheckpointInfo:
@@ -155,12 +175,12 @@ def describe_checkpoint(path: str) -> CheckpointInfo:
             f"no checkpoint at {path!r}.\n"
             "  Give a log_dir, or a prefix such as log_dir/model.ckpt-1000 (without suffixes)."
         )
-    files = [(os.path.basename(file), os.path.getsize(file)) for file in _files_of(prefix)]
+    files = list(files_of(prefix).items())
     record = read_record(prefix)
     if record is None:
         number = re.search(r"-(\d+)$", prefix)
         step = int(number.group(1)) if number else None
-        return CheckpointInfo(prefix, step, files=files, variables=_ask_engines(prefix))
+        return CheckpointInfo(prefix, step, files=files, variables=_look_inside(prefix))
     check_intact(prefix)
     return CheckpointInfo(
         prefix,
@@ -229,7 +249,7 @@ class CheckpointStore:
             }
             if not record["files"]:
                 raise CheckpointError(f"the engine {self._engine!r} wrote no file for {name}.")
-            with open(os.path.join(staging, name + _RECORD_SUFFIX), "w", encoding="utf-8") as file:
+            with open(os.path.join(staging, name + RECORD_SUFFIX), "w", encoding="utf-8") as file:
                 json.dump(record, file)
             self._publish(staging, name)
         except (CheckpointError, ProcessLostError):
@@ -245,27 +265,25 @@ class CheckpointStore:
         return os.path.join(self.directory, name)
 
     def _publish(self, staging: str, name: str) -> None:
-        record = name + _RECORD_SUFFIX
+        record = name + RECORD_SUFFIX
         files = [entry for entry in sorted(os.listdir(staging)) if entry != record] + [record]
         for file in files:
             _flush_to_disk(os.path.join(staging, file))
         for file in files:
             os.replace(os.path.join(staging, file), os.path.join(self.directory, file))
         pointer = os.path.join(self.directory, POINTER)
-        listed = _read_pointer(pointer) if os.path.isfile(pointer) else []
-        older = [one for one in reversed(listed) if one != name]
-        kept = [one for one in [*older, name] if _files_of(os.path.join(self.directory, one))]
-        dropped = kept[: -self._keep] if self._keep else []
-        kept = kept[len(dropped) :]
+        older = [one for one in reversed(read_pointer(self.directory) or []) if one != name]
+        there = [one for one in [*older, name] if files_of(os.path.join(self.directory, one))]
+        dropped, kept = split_by_age(there, self._keep)
         temporary = os.path.join(staging, POINTER)
         with open(temporary, "w", encoding="utf-8") as text:
-            text.write(_pointer_text(name, kept))
+            text.write(pointer_text(kept))
         _flush_to_disk(temporary)
         os.replace(temporary, pointer)
         _flush_to_disk(self.directory)
         for one in dropped:
-            for path in _files_of(os.path.join(self.directory, one)):
-                os.remove(path)
+            for file in files_of(os.path.join(self.directory, one)):
+                os.remove(os.path.join(self.directory, file))
 
     def _what_remains(self) -> str:
         try:
@@ -275,24 +293,22 @@ class CheckpointStore:
         return f"The last checkpoint, {latest}, is intact." if latest else "None was saved before."
 
 
-def _files_of(prefix: str) -> list[str]:
-    """All files of a checkpoint: `prefix` itself or `prefix.<suffix>`."""
+def files_of(prefix: str) -> dict[str, int]:
+    """Name -> bytes of all files of a checkpoint: `prefix` itself and `prefix.<suffix>`, sorted."""
     folder, name = os.path.split(prefix)
-    try:
-        entries = sorted(os.listdir(folder or "."))
-    except OSError:
-        return []
-    return [
-        os.path.join(folder, entry)
-        for entry in entries
+    entries = _entries(folder or ".")
+    return {
+        entry: entries[entry]
+        for entry in sorted(entries)
         if entry == name or entry.startswith(name + ".")
-    ]
+    }
 
 
-def _read_pointer(path: str) -> list[str]:
-    """Names of checkpoints relative to the pointer's folder, the newest first."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read()
+def read_pointer(directory: str) -> list[str] | None:
+    """Names of checkpoints in a folder's pointer, the newest first; None without a pointer."""
+    text = _read_text(os.path.join(directory, POINTER))
+    if text is None:
+        return None
     entries = re.findall(r'^\s*(all_)?model_checkpoint_paths?:\s*"((?:[^"\\]|\\.)*)"', text, re.M)
     names = [(bool(every), _unescape(name)) for every, name in entries]
     newest = [name for every, name in names if not every]
@@ -300,10 +316,39 @@ def _read_pointer(path: str) -> list[str]:
     return newest + older
 
 
-def _pointer_text(newest: str, kept: list[str]) -> str:
-    lines = [f"model_checkpoint_path: {json.dumps(newest)}"]
+def pointer_text(kept: list[str]) -> str:
+    """The text of a pointer to checkpoints of its own folder, the newest last."""
+    lines = [f"model_checkpoint_path: {json.dumps(kept[-1])}"]
     lines += [f"all_model_checkpoint_paths: {json.dumps(name)}" for name in kept]
     return "\n".join(lines) + "\n"
+
+
+def split_by_age(names: list[str], keep: int) -> tuple[list[str], list[str]]:
+    """The names, oldest first, that retention drops, and those that it keeps; `keep` 0: all."""
+    dropped = names[:-keep] if keep else []
+    return dropped, names[len(dropped) :]
+
+
+def _located(directory: str, name: str) -> str:
+    """The prefix that a name in a pointer stands for; a URL there may be of before a move."""
+    return os.path.join(directory, name.rpartition("/")[2] if is_remote(name) else name)
+
+
+def _entries(folder: str) -> dict[str, int]:
+    """Name -> bytes of the files in a folder, here or in a store; empty when there is none."""
+    try:
+        with scan_dir(folder) if is_remote(folder) else os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def _read_text(path: str) -> str | None:
+    """The content of a file, here or in a store; None when there is no such file."""
+    try:
+        return str(read(path, binary=True), "utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def _unescape(text: str) -> str:
@@ -352,20 +397,25 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _damaged(prefix: str, path: str, what: str) -> CheckpointError:
+def _damaged(prefix: str, file: str, what: str) -> CheckpointError:
     folder = os.path.dirname(prefix)
-    pointer = os.path.join(folder, POINTER)
-    names = _read_pointer(pointer) if os.path.isfile(pointer) else []
-    others = [name for name in names if name != os.path.basename(prefix)]
+    others = [one for one in read_pointer(folder) or [] if one != os.path.basename(prefix)]
     return CheckpointError(
-        f"checkpoint {prefix} is damaged: {os.path.basename(path)} {what}.\n  "
+        f"checkpoint {prefix} is damaged: {os.path.basename(file)} {what}.\n  "
         + (
             f"To go on from an older one, give another log_dir and checkpoint_path="
-            f"{os.path.join(folder, others[0])!r}."
+            f"{_located(folder, others[0])!r}."
             if others
             else "No other checkpoint is in this folder."
         )
     )
+
+
+def _look_inside(prefix: str) -> list[VariableInfo] | None:
+    if not is_remote(prefix):
+        return _ask_engines(prefix)
+    with tempfile.TemporaryDirectory(prefix="mox-", dir=scratch()) as folder:
+        return _ask_engines(copy_checkpoint(prefix, folder))
 
 
 def _ask_engines(prefix: str) -> list[VariableInfo] | None:

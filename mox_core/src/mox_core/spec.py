@@ -143,9 +143,11 @@ class ModelSpec:
             if self.output_info is not None:
                 raise SpecError("ModelSpec got both output_info and output_dict; give one.")
             object.__setattr__(self, "output_info", self.output_dict)
-        for field in ("log_info", "output_info"):
-            if getattr(self, field) is not None:
-                _check_names(f"ModelSpec.{field}", getattr(self, field))
+        # An eager engine makes one in every step, so this counts microseconds.
+        if self.log_info is not None:
+            _check_names("ModelSpec.log_info", self.log_info)
+        if self.output_info is not None:
+            _check_names("ModelSpec.output_info", self.output_info)
         if self.export_spec is not None and not isinstance(self.export_spec, ExportSpec):
             raise SpecError(
                 f"ModelSpec.export_spec is a {type(self.export_spec).__name__}; "
@@ -153,12 +155,10 @@ class ModelSpec:
             )
         if self.hooks is not None and not isinstance(self.hooks, (list, tuple)):
             raise SpecError(f"ModelSpec.hooks is a {type(self.hooks).__name__}; give a list.")
-        self._check_var_scopes()
+        if self.var_scopes is not None:
+            self._check_var_scopes(self.var_scopes)
 
-    def _check_var_scopes(self) -> None:
-        scopes = self.var_scopes
-        if scopes is None:
-            return
+    def _check_var_scopes(self, scopes: object) -> None:
         if isinstance(self.loss, (list, tuple)):
             fits = (
                 isinstance(scopes, (list, tuple))
@@ -231,13 +231,15 @@ def not_scalar_error(field: str, shape: object, mode: str) -> SpecError:
 
 
 def _check_names(field: str, value: object) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise SpecError(
-            f"{field} is a {type(value).__name__}; it has to be a dict of name -> tensor."
-        )
-    missing = [key for key, tensor in value.items() if tensor is None]
-    if missing:
-        raise SpecError(f"{field}[{missing[0]!r}] is None; it has to be a tensor.")
+    # dict first: abstract classes are slow to ask.
+    items = value.items() if isinstance(value, (dict, Mapping)) else [(None, None)]
+    for key, tensor in items:
+        if not isinstance(key, str):
+            raise SpecError(
+                f"{field} is a {type(value).__name__}; it has to be a dict of name -> tensor."
+            )
+        if tensor is None:
+            raise SpecError(f"{field}[{key!r}] is None; it has to be a tensor.")
 
 
 def _is_list_of_strings(value: object) -> bool:

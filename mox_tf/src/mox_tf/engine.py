@@ -44,6 +44,7 @@ class TensorFlowEngine(Engine):
         multi_loss=True,
         auto_batch=True,
         summaries=True,
+        neutral=True,
         mixed_precision=frozenset({"bfloat16", "float16"}),
         graph=True,
         export_formats=FORMATS,

@@ -55,6 +55,7 @@ class InterEvaluator:
         stop: Callable[[], bool],
     ) -> list[tuple[dict[str, float], int | None]]:
         """Runs at most `steps` steps; see `Program.evaluate`."""
+        values = {name: self._inter.find(value) for name, value in values.items()}
         self._check(values, session.session.graph)
         assert self._hooks is not None, "begin comes first"
         samples = self._samples if tf.is_tensor(self._samples) else []
@@ -76,6 +77,7 @@ class InterEvaluator:
                     break
                 continue
             except tf.errors.OpError as error:
+                self._inter.input.raise_error()
                 what = f"a step of inter mode {self._inter.mode!s}"
                 raise step_error(what, error, session.session.graph) from error
             known = self._samples

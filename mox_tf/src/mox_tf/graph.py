@@ -13,6 +13,7 @@ from mox_tf.cluster.exchange import GradientExchange
 from mox_tf.copies import refresh_operation
 from mox_tf.devices import INPUT_DEVICE, Placement
 from mox_tf.inputs import InputPipeline, build_input, placeholders
+from mox_tf.neutral import NeutralScript
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower, build_tower
 from mox_tf.training import build_update
@@ -30,12 +31,14 @@ class InterModel:
         input: its own, of one tower.
         tower: shares the variables of the main towers.
         reset: initializes its local variables, such as the counts of tf.metrics.
+        find: finds the tensor of the graph for one that a hook monitors.
     """
 
     mode: Mode
     input: InputPipeline
     tower: Tower
     reset: Any
+    find: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class ProgramGraph:
     summary_tags: frozenset[str]
     inter: InterModel | None
 
+    def close_inputs(self) -> None:
+        """Lets go of data that Python code reads; called once no session reads any more."""
+        for pipeline in (self.input, self.inter.input if self.inter else None):
+            if pipeline is not None and pipeline.source is not None:
+                pipeline.source.close()
+
 
 def build_graph(
     request: ProgramRequest,
@@ -90,6 +99,9 @@ def build_graph(
         SpecError: what a function returned does not fit.
     """
     seed = tf.get_default_graph().seed  # a script sets it before it calls mox.run
+    script = NeutralScript(request) if request.neutral else None
+    if script is not None:
+        request = script.native
     graph = tf.Graph()
     with graph.as_default(), scope():
         tf.set_random_seed(seed)
@@ -123,7 +135,7 @@ def build_graph(
             model_variables=model_variables,
             summary=tf.summary.merge(summaries, collections=[]) if summaries else None,
             summary_tags=frozenset(filter(None, map(_summary_tag, summaries))),
-            inter=_build_inter(request, placement),
+            inter=_build_inter(request, placement, script),
         )
 
 
@@ -156,7 +168,9 @@ def _build_towers(
     return pipeline, tuple(towers)
 
 
-def _build_inter(request: ProgramRequest, placement: Placement) -> InterModel | None:
+def _build_inter(
+    request: ProgramRequest, placement: Placement, script: NeutralScript | None
+) -> InterModel | None:
     mode = request.inter_mode
     if mode is None:
         return None
@@ -177,7 +191,12 @@ def _build_inter(request: ProgramRequest, placement: Placement) -> InterModel | 
             reuse=True,
         )
     own = [variable for variable in tf.local_variables() if id(variable) not in before]
-    return InterModel(mode, pipeline, tower, tf.variables_initializer(own))
+    reset = tf.variables_initializer(own)
+    return InterModel(mode, pipeline, tower, reset, script.find if script else _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _summary_tag(summary: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from mox_core.errors import SpecError
@@ -85,10 +86,19 @@ class QueueFeeder:
         queue: what to fill.
         session: in which.
         mode: of the input, for messages.
+        raise_own_error: raises what Python code that reads the input has raised, if it has.
     """
 
-    def __init__(self, queue: InputQueue, session: Any, mode: str) -> None:
+    def __init__(
+        self,
+        queue: InputQueue,
+        session: Any,
+        mode: str,
+        *,
+        raise_own_error: Callable[[], None],
+    ) -> None:
         self._queue = queue
+        self._raise_own_error = raise_own_error
         self._session = session
         self._mode = mode
         self._enqueue = session.make_callable(queue.enqueue)
@@ -108,6 +118,7 @@ class QueueFeeder:
             EngineError: with the user's message.
         """
         if self.error is not None:
+            self._raise_own_error()
             raise input_error(self._mode, self.error) from self.error
 
     def towers_with_data(self, towers: int, *, wait: bool) -> int:

@@ -11,6 +11,7 @@ from mox_core.spec import Mode, ModeKeys
 from mox_tf.devices import INPUT_DEVICE
 from mox_tf.input_queue import InputQueue
 from mox_tf.input_spec import InputSpec
+from mox_tf.python_input import PythonInput
 from mox_tf.tf1 import DATASET, VARIABLE, tf
 from mox_tf.user_functions import call_user_function
 
@@ -27,6 +28,7 @@ class InputPipeline:
         queue: hands the batches out to the towers; None where the towers read directly.
         initializer: begins the data anew; None when that is not possible.
         spec: the same structure of tensor specs, for the placeholders of an export.
+        source: Python code that the input is read by, or None.
     """
 
     towers: list[Any]
@@ -34,6 +36,12 @@ class InputPipeline:
     queue: InputQueue | None = None
     initializer: Any = None
     spec: Any = None
+    source: PythonInput | None = None
+
+    def raise_error(self) -> None:
+        """Raises what went wrong in Python code that reads the input, if anything did."""
+        if self.source is not None:
+            self.source.raise_error()
 
 
 def build_input(
@@ -61,7 +69,9 @@ def build_input(
     where = f"input_fn({mode!s})"
     with tf.device(INPUT_DEVICE):
         returned = call_user_function(input_fn, mode)
-        initializer, auto_batched = None, batch_size is not None
+        initializer, source, auto_batched = None, None, batch_size is not None
+        if isinstance(returned, PythonInput):
+            source, initializer, returned = returned, returned.rewind, returned.inputs
         if isinstance(returned, DATASET):
             if batch_size:
                 returned = returned.batch(batch_size, drop_remainder=mode == ModeKeys.TRAIN)
@@ -73,7 +83,8 @@ def build_input(
         if batch_size is None and (not queued or _needs_feeding(leaves)):
             copies = [tf.nest.map_structure(lambda leaf: leaf, inputs) for _ in range(towers)]
             reads = [tf.group(*leaves)] * towers
-            return InputPipeline(copies, reads, None, initializer, _spec(inputs, auto_batched))
+            spec = _spec(inputs, auto_batched)
+            return InputPipeline(copies, reads, None, initializer, spec, source)
         queue = InputQueue(
             leaves, where, towers=towers, batch_size=batch_size, whole=mode == ModeKeys.TRAIN
         )
@@ -81,7 +92,8 @@ def build_input(
             tf.nest.pack_sequence_as(inputs, share, expand_composites=True)
             for share in queue.shares
         ]
-    return InputPipeline(shares, queue.reads, queue, initializer, _spec(shares[0], auto_batched))
+    spec = _spec(shares[0], auto_batched)
+    return InputPipeline(shares, queue.reads, queue, initializer, spec, source)
 
 
 def placeholders(spec: Any) -> Any:

@@ -258,6 +258,7 @@ class TensorFlowProgram(Program):
     def close(self) -> None:
         """Tells the session hooks that the run ended, unless it failed; frees the session."""
         if self._opened is None:
+            self._graph.close_inputs()
             return
         session, self._opened = self._opened[0], None
         try:
@@ -265,6 +266,7 @@ class TensorFlowProgram(Program):
                 self._end_hooks()
         finally:
             session.close()
+            self._graph.close_inputs()
 
     def _end_hooks(self) -> None:
         if self._hook_runner is not None:

@@ -14,7 +14,8 @@ class _GraphOps:
     """TensorFlow's operations, in double precision: steps go beyond what float32 can count."""
 
     def to_float(self, value: Any) -> Any:
-        return tf.cast(value, tf.float64)
+        # tf.cast would make a float32 of a Python number first.
+        return tf.cast(value if tf.is_tensor(value) else tf.constant(value, tf.float64), tf.float64)
 
     def where(self, condition: Any, then: Any, otherwise: Any) -> Any:
         return tf.where(condition, self.to_float(then), self.to_float(otherwise))
@@ -38,16 +39,17 @@ class _GraphOps:
         return tf.cos(self.to_float(radians))
 
 
-def schedule_tensor(schedule: Schedule, global_step: Any = None) -> Any:
-    """The schedule's learning rate as a float32 scalar.
+def schedule_tensor(schedule: Schedule, global_step: Any = None, *, dtype: Any = tf.float32) -> Any:
+    """The schedule's learning rate as a scalar.
 
     Args:
         schedule: the formula.
         global_step: what it is a function of; None: the graph's global step.
+        dtype: of the result.
     """
     step = tf.train.get_or_create_global_step() if global_step is None else global_step
     with tf.name_scope("learning_rate"):
-        return tf.cast(schedule.evaluate(step, _GraphOps()), tf.float32)
+        return tf.cast(schedule.evaluate(step, _GraphOps()), dtype)
 
 
 def learning_rate_tensor(learning_rate: Any) -> Any:

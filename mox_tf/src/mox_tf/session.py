@@ -158,7 +158,9 @@ class ProgramSession:
             self.begin_data(pipeline, mode)
         if pipeline.queue is None:
             return None
-        feeder = QueueFeeder(pipeline.queue, self.session, mode)
+        feeder = QueueFeeder(
+            pipeline.queue, self.session, mode, raise_own_error=pipeline.raise_error
+        )
         self._feeders.append(feeder)
         return feeder
 

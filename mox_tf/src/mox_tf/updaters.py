@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from mox_core.errors import SpecError
+from mox_core.optim import OptimizerSpec
 from mox_core.spec import ModelSpec
 from mox_tf.devices import Placement
+from mox_tf.optimizers import make_optimizer
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower
 from mox_tf.user_functions import call_user_function
@@ -143,11 +145,15 @@ def _make_optimizers(optimizer_fns: Sequence[Callable[[], Any]], spec: ModelSpec
         )
     if len(functions) == 1:
         functions *= len(losses)
-    optimizers = [call_user_function(function) for function in functions]
-    for optimizer in optimizers:
+    optimizers = []
+    for index, function in enumerate(functions):
+        optimizer = call_user_function(function)
+        if isinstance(optimizer, OptimizerSpec):
+            optimizer = make_optimizer(optimizer.for_loss(index))
         if not hasattr(optimizer, "compute_gradients") or not hasattr(optimizer, "apply_gradients"):
             raise SpecError(
                 f"optimizer_fn returned a {type(optimizer).__name__}; it has to return a "
                 "tf.compat.v1.train.Optimizer, such as mox.get_optimizer_fn('sgd', 0.1)()."
             )
+        optimizers.append(optimizer)
     return optimizers

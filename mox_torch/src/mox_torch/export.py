@@ -84,7 +84,8 @@ class _Exported(nn.Module):
             key: given.get(key, _stand_in(tensor, batch)) for key, tensor in items
         }
         named = isinstance(example, dict)
-        call = self._call(inputs if named else list(inputs.values()), ModeKeys.EXPORT)
+        with self._call.store:
+            call = self._call(inputs if named else list(inputs.values()), ModeKeys.EXPORT)
         spec = call.spec.export_spec
         assert spec is not None
         return dict(spec.outputs_dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class ModelCall:
     """One call of model_fn.
 
@@ -68,10 +68,9 @@ class NativeModel:
     ) -> ModelSpec:
         """Calls model_fn, which always computes everything."""
         spec = self._model_fn(batch, mode)
-        if not (
-            losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, torch.Tensor)
-        ):
-            spec = ModelSpec.require(spec, mode)
+        if losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, torch.Tensor):
+            return spec
+        spec = ModelSpec.require(spec, mode)
         if not torch.is_grad_enabled():  # a training step's would keep its graph alive
             self._first.setdefault(mode, spec)
         return spec
@@ -103,9 +102,9 @@ class NativeModel:
         return evaluate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Calls a model with the store active, in the precision of the run.
+    """Calls a model in the precision of the run, while its store is active.
 
     Args:
         model: the user's functions.
@@ -128,31 +127,28 @@ class Caller:
             losses_only: nobody looks at anything else.
             update: in TRAIN, whether statistics of the data may be kept.
         """
-        with self.store, self._precision():
+        if self.settings.autocast is None:
             spec = self.model(inputs, mode, losses_only=losses_only, update=update)
+        else:
+            with self._precision():
+                spec = self.model(inputs, mode, losses_only=losses_only, update=update)
         return ModelCall(inputs, spec)
 
     def evaluator(
         self, inputs: Batch, mode: Mode, values: Mapping[str, Any]
     ) -> Callable[[Batch], dict[str, Any]]:
         """Returns a function: batch -> what tensors of the mode's first call are then."""
-        with self.store:
-            evaluate = self.model.evaluator(inputs, mode, values)
+        evaluate = self.model.evaluator(inputs, mode, values)
 
         def in_context(batch: Batch) -> dict[str, Any]:
-            with self.store, self._precision():
+            with self._precision():
                 return evaluate(batch)
 
         return in_context
 
     def _precision(self) -> AbstractContextManager[Any]:
         dtype = self.settings.autocast
-        if dtype is None:
-            return _NOTHING
-        return torch.autocast(self.settings.device.type, dtype=dtype)
-
-
-_NOTHING = nullcontext()
+        return torch.autocast(self.settings.device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def check_spec(spec: ModelSpec, mode: Mode) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from mox_core.nn.lowering import (
 )
 from mox_core.nn.tensor import Tensor, Variable
 from mox_core.nn.tracing import InputSpec, Trace
-from mox_core.spec import Mode, ModelSpec
+from mox_core.spec import Mode, ModeKeys, ModelSpec
 from mox_torch.inputs import Batch
 from mox_torch.nn_code import (
     CONV,
@@ -61,7 +62,9 @@ class NeutralModel:
         self._variables = nn.VariableStore()
         self._layouts: dict[str, str] = {}
         self._traces: dict[Mode, Trace] = {}
+        self._native: dict[str, torch.Tensor] = {}
         self._functions: dict[tuple[Tensor, ...], Callable[..., Any]] = {}
+        self._computations: dict[tuple[Mode, bool, bool], _Computation] = {}
 
     def __call__(
         self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
@@ -74,17 +77,18 @@ class NeutralModel:
             losses_only: leave out what is only looked at.
             update: move the averages of batch normalizations in TRAIN.
         """
-        trace = self._trace(batch, mode)
+        key = (mode, losses_only, update)
+        computation = self._computations.get(key)
+        if computation is None:
+            trace = self._trace(batch, mode)
+            seen = trace.spec.losses if losses_only else _seen_in_a_step(trace.spec)
+            computation = self._computations[key] = self._computation(trace, seen, update=update)
+        values = self._compute(computation, batch)
+        spec = computation.trace.spec
         if losses_only:
-            wanted = trace.spec.losses
-        else:
-            wanted = spec_tensors(replace(trace.spec, hooks=None, output_dict=None))
-        values = self._compute(trace, wanted, batch, update=update)
-        if losses_only:
-            losses = [values[loss] for loss in trace.spec.losses]
-            several = isinstance(trace.spec.loss, (list, tuple))
-            return ModelSpec(loss=losses if several else losses[0])
-        return map_spec(trace.spec, values.__getitem__)
+            losses = [values[loss] for loss in spec.losses]
+            return ModelSpec(loss=losses if isinstance(spec.loss, (list, tuple)) else losses[0])
+        return map_spec(spec, values.__getitem__)
 
     def evaluator(
         self, batch: Batch, mode: Mode, values: Mapping[str, Any]
@@ -103,31 +107,42 @@ class NeutralModel:
                     "  Make the hook in model_fn, of the tensors made there."
                 )
 
+        computation = self._computation(trace, list(tensors.values()), update=False)
+
         def evaluate(batch: Batch) -> dict[str, Any]:
-            found = self._compute(trace, list(tensors.values()), batch, update=False)
+            found = self._compute(computation, batch)
             return {name: found[one] if name in tensors else one for name, one in values.items()}
 
         return evaluate
 
-    def _compute(
-        self, trace: Trace, wanted: Sequence[Tensor], batch: Batch, *, update: bool
-    ) -> Values:
-        inputs = list(batch.values()) if isinstance(batch, dict) else batch
-        self._check(trace, inputs)
-        given = dict(zip(trace.inputs.values(), inputs, strict=True))
+    def _computation(self, trace: Trace, wanted: Sequence[Tensor], *, update: bool) -> _Computation:
+        inputs = list(trace.inputs.values())
         moved = batch_norm_updates(trace.graph) if update else []
+        given = set(inputs)
         targets = tuple(dict.fromkeys(one for one in (*wanted, *moved) if one not in given))
-        function = self._functions.get(targets)
-        if function is None:
-            function = compile_graph(
-                targets, list(trace.inputs.values()), self._layouts, self._device
-            )
-            if self._compiled:
-                function = torch.compile(function)
-            self._functions[targets] = function
+        if targets not in self._functions:
+            function = compile_graph(targets, inputs, self._layouts, self._device)
+            self._functions[targets] = torch.compile(function) if self._compiled else function
+        return _Computation(trace, targets, self._functions[targets], update)
+
+    def _compute(self, computation: _Computation, batch: Batch) -> Values:
+        trace = computation.trace
+        inputs = batch
+        if isinstance(batch, dict):
+            inputs = [batch[name] for name in trace.inputs if name in batch]
+        shapes = [given.shape[1:] for given in inputs]
+        if shapes != computation.shapes:
+            raise _shapes_error(trace, inputs)
+        # While torch.export traces, others stand in the places of the variables.
+        native = self._all_native() if trace.graph.mode == ModeKeys.EXPORT else self._native
+        computed = computation.function(native, computation.update, *inputs)
+        values = dict(zip(trace.inputs.values(), inputs, strict=True))
+        values.update(zip(computation.targets, computed, strict=True))
+        return values
+
+    def _all_native(self) -> dict[str, torch.Tensor]:
         root = self._store.root
-        native = function({**root._parameters, **root._buffers}, update, *inputs)
-        return {**given, **dict(zip(targets, native, strict=True))}
+        return {**root._parameters, **root._buffers}  # type: ignore[dict-item]
 
     def _trace(self, batch: Batch, mode: Mode) -> Trace:
         trace = self._traces.get(mode)
@@ -153,19 +168,48 @@ class NeutralModel:
                     trainable=variable.trainable,
                     view=_view(variable, self._layouts[name]),
                 )
+        self._native = self._all_native()
 
-    def _check(self, trace: Trace, inputs: Sequence[torch.Tensor]) -> None:
-        if len(inputs) != len(trace.inputs):
-            raise SpecError(
-                f"a batch has {len(inputs)} inputs, and the model was built for "
-                f"{len(trace.inputs)}.\n  Give the same inputs in every batch."
+
+@dataclass(frozen=True)
+class _Computation:
+    """The code for what is wanted of a trace.
+
+    Args:
+        trace: the model.
+        targets: what `function` returns, in this order.
+        function: of variables by name, `update`, and the inputs.
+        update: whether averages of batch normalizations are moved.
+
+    Attributes:
+        shapes: of the inputs, without the batch.
+    """
+
+    trace: Trace
+    targets: tuple[Tensor, ...]
+    function: Callable[..., Any]
+    update: bool
+
+    @cached_property
+    def shapes(self) -> list[tuple[int | None, ...]]:
+        return [tensor.shape[1:] for tensor in self.trace.inputs.values()]
+
+
+def _seen_in_a_step(spec: ModelSpec) -> list[Tensor]:
+    return spec_tensors(replace(spec, hooks=None, output_dict=None))
+
+
+def _shapes_error(trace: Trace, inputs: Sequence[torch.Tensor]) -> SpecError:
+    for tensor, given in zip(trace.inputs.values(), inputs, strict=False):
+        if tuple(given.shape[1:]) != tensor.shape[1:]:
+            return SpecError(
+                f"{tensor.name} has shape {tuple(given.shape)}, and the model was built for "
+                f"{tensor.shape}.\n  Give all batches the same sizes but the first."
             )
-        for tensor, given in zip(trace.inputs.values(), inputs, strict=True):
-            if tuple(given.shape[1:]) != tensor.shape[1:]:
-                raise SpecError(
-                    f"{tensor.name} has shape {tuple(given.shape)}, and the model was built for "
-                    f"{tensor.shape}.\n  Give all batches the same sizes but the first."
-                )
+    return SpecError(
+        f"a batch has {len(inputs)} inputs, and the model was built for {len(trace.inputs)}.\n"
+        "  Give the same inputs in every batch."
+    )
 
 
 def _any_batch(shape: torch.Size) -> tuple[int | None, ...]:

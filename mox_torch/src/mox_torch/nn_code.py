@@ -6,10 +6,12 @@ came in, so that changing between both views copies nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from mox_core.nn.lowering import ordered
 from mox_core.nn.tensor import Tensor, Variable
@@ -68,7 +70,8 @@ class _Writer:
         self._channels_first: dict[Tensor, str] = {}
         self._names = 0
         self._scope: dict[str, Any] = {
-            "torch": torch,
+            "cross_entropy": F.cross_entropy,
+            "linear": F.linear,
             "inf": float("inf"),
             "nan": float("nan"),
             **{f"c_{name}": function for name, function in CHANNELS_FIRST.items()},
@@ -81,16 +84,15 @@ class _Writer:
         arguments = [f"x{i}" for i in range(len(inputs))]
         self._logical.update(zip(inputs, arguments, strict=True))
         order = ordered(targets)
-        last_use: dict[Tensor, int] = {}
-        for number, tensor in enumerate(order):
-            for one in tensor.inputs:
-                if one is not None:
-                    last_use[one] = number
+        self._means = _means_of_cross_entropy(order, targets)
+        inside = set(self._means.values())
+        order = [tensor for tensor in order if tensor not in inside]
+        last_use = {one: number for number, t in enumerate(order) for one in self._operands(t)}
         kept = {*targets, *inputs}
         for number, tensor in enumerate(order):
             if tensor not in self._logical:
                 self._write(tensor)
-            for one in {one for one in tensor.inputs if one is not None}:
+            for one in set(self._operands(tensor)):
                 if last_use[one] == number and one not in kept:
                     self._forget(one)
         returned = "".join(f"{self._as_logical(target)}, " for target in targets)
@@ -100,16 +102,29 @@ class _Writer:
         compute: Callable[..., tuple[torch.Tensor, ...]] = self._scope["compute"]
         return compute
 
+    def _operands(self, tensor: Tensor) -> list[Tensor]:
+        written = self._means.get(tensor, tensor)
+        return [one for one in written.inputs if one is not None]
+
     # ---- One operation -----------------------------------------------------------------------
 
     def _write(self, tensor: Tensor) -> None:
         if isinstance(tensor, Variable):
-            self._logical[tensor] = self._variable(tensor)
-        elif tensor.op == "constant":
+            return  # where it is used, in the layout that is wanted there
+        if tensor.op == "constant":
             value = TABLE["constant"](**tensor.attrs).to(self._device)
             name = f"k{len(self._scope)}"
             self._scope[name] = value
             self._logical[tensor] = name
+        elif tensor in self._means:
+            logits, labels = map(self._as_logical, self._operands(tensor))
+            self._logical[tensor] = self._assign(f"cross_entropy({logits}, {labels}.long())")
+        elif tensor.op == "dense" and self._layout(_given(tensor.inputs[1])) == DENSE:
+            x, weights, *bias = self._operands(tensor)
+            values = [self._as_logical(x), f"variables[{weights.name!r}]"]
+            self._logical[tensor] = self._call(
+                "linear", values + [*map(self._as_logical, bias)], {}
+            )
         elif tensor.op in CHANNELS_FIRST and tensor.rank == 4:
             self._write_image_operation(tensor)
         elif tensor.rank == 4 and self._keeps_channels_first(tensor):
@@ -169,10 +184,14 @@ class _Writer:
         self._lines.append(f"{name} = {expression}")
         return name
 
+    def _layout(self, tensor: Tensor) -> str | None:
+        """The layout of a variable in memory; None for other tensors."""
+        return self._layouts.get(tensor.name, LOGICAL) if isinstance(tensor, Variable) else None
+
     def _variable(self, variable: Variable) -> str:
         """The variable as the graph sees it."""
         name = f"variables[{variable.name!r}]"
-        layout = self._layouts.get(variable.name, LOGICAL)
+        layout = self._layout(variable)
         if layout == CONV:
             return self._assign(f"{name}.permute(2, 3, 1, 0)")
         if layout == DEPTHWISE:
@@ -184,7 +203,7 @@ class _Writer:
     def _kernel(self, weights: Tensor, op: str) -> str:
         """The weights of a convolution as PyTorch wants them."""
         native = CONV if op == "conv2d" else DEPTHWISE
-        if isinstance(weights, Variable) and self._layouts.get(weights.name) == native:
+        if self._layout(weights) == native:
             return f"variables[{weights.name!r}]"
         name = self._as_logical(weights)
         if op == "conv2d":
@@ -197,12 +216,14 @@ class _Writer:
 
     def _as_channels_first(self, tensor: Tensor) -> str:
         if tensor not in self._channels_first:
-            name = f"{self._logical[tensor]}.permute(0, 3, 1, 2)"
+            name = f"{self._as_logical(tensor)}.permute(0, 3, 1, 2)"
             self._channels_first[tensor] = self._assign(name)
         return self._channels_first[tensor]
 
     def _as_logical(self, tensor: Tensor) -> str:
-        if tensor not in self._logical:
+        if isinstance(tensor, Variable) and tensor not in self._logical:
+            self._logical[tensor] = self._variable(tensor)
+        elif tensor not in self._logical:
             name = f"{self._channels_first[tensor]}.permute(0, 2, 3, 1)"
             self._logical[tensor] = self._assign(name)
         return self._logical[tensor]
@@ -213,6 +234,20 @@ class _Writer:
         unused = [name for name in names if name.startswith("v")]
         if unused:
             self._lines.append(f"del {', '.join(unused)}")
+
+
+def _means_of_cross_entropy(
+    order: Sequence[Tensor], targets: Sequence[Tensor]
+) -> dict[Tensor, Tensor]:
+    """The means that are of nothing but a cross entropy -> that; PyTorch has both in one."""
+    uses = Counter([*targets, *(one for tensor in order for one in tensor.inputs)])
+    found = {}
+    for mean in order:
+        if mean.op == "reduce_mean" and not mean.attrs["keepdims"] and mean.attrs["axes"] == (0,):
+            entropy = _given(mean.inputs[0])
+            if entropy.op == "sparse_softmax_cross_entropy" and entropy.rank == uses[entropy] == 1:
+                found[mean] = entropy
+    return found
 
 
 def _given(tensor: Tensor | None) -> Tensor:

@@ -288,9 +288,9 @@ def _softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _sparse_softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    rows = logits.flatten(0, -2) if logits.dim() > 2 else logits
-    if logits.dim() == 1:
+    if logits.dim() <= 2:
         return F.cross_entropy(logits, labels.long(), reduction="none")
+    rows = logits.flatten(0, -2)
     return F.cross_entropy(rows, labels.long().flatten(), reduction="none").view(labels.shape)
 
 

@@ -27,7 +27,7 @@ class OptimizerState:
     Args:
         optimizer: any `torch.optim.Optimizer` whose step needs no closure.
         parameters: name -> parameter that it updates.
-        suffix: goes behind every name.
+        names: key of the optimizer's -> name in checkpoints, where they differ.
         view: (variable name, tensor laid out like it) -> a view as checkpoints have it.
 
     Raises:
@@ -39,17 +39,17 @@ class OptimizerState:
         optimizer: torch.optim.Optimizer,
         parameters: Mapping[str, nn.Parameter],
         *,
-        suffix: str = "",
+        names: Callable[[str], str] = lambda key: key,
         view: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, tensor: tensor,
     ) -> None:
         self._optimizer = optimizer
-        self._suffix = suffix
+        self._names = names
         self._places: dict[str, _Place] = {}
         templates = _templates(optimizer, list(parameters.values()))
         for name, parameter in parameters.items():
             for key, template in templates[parameter].items():
                 as_saved = partial(view, name) if template.shape == parameter.shape else _itself
-                self._places[f"{name}/{key}{suffix}"] = _Place(parameter, key, template, as_saved)
+                self._places[f"{name}/{names(key)}"] = _Place(parameter, key, template, as_saved)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Name -> value; zeros for what the first step will make."""
@@ -60,7 +60,7 @@ class OptimizerState:
                 held = torch.zeros(place.template.shape, dtype=place.template.dtype)
             found[name] = place.view(torch.as_tensor(held))
         for key, scalar in self._scalars().items():
-            found[key + self._suffix] = scalar
+            found[self._names(key)] = scalar
         return found
 
     def assign(self, values: Mapping[str, torch.Tensor]) -> None:
@@ -81,8 +81,8 @@ class OptimizerState:
                 place = self._places[name]
                 state[place.key] = _like(values[name], state.get(place.key), place)
         for key, scalar in self._scalars().items():
-            if key + self._suffix in values:
-                scalar.copy_(values[key + self._suffix])
+            if self._names(key) in values:
+                scalar.copy_(values[self._names(key)])
 
     def _scalars(self) -> dict[str, torch.Tensor]:
         optimizer = self._optimizer

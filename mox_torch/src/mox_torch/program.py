@@ -59,6 +59,7 @@ class TorchProgram(Program):
         self._group = group if request.mode == ModeKeys.TRAIN else None
         self.request = request
         self._settings = settings
+        self._batches_per_tower = settings.accumulate if request.mode == ModeKeys.TRAIN else 1
         self._store = VariableStore(
             settings.device, adopt=self._adopt, trainable=settings.trainable
         )
@@ -80,7 +81,7 @@ class TorchProgram(Program):
         self._build(first)
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
-            with self._evaluating():
+            with self._evaluating(), self._store:
                 inter_call = self._call(self._inter_feed.first, request.inter_mode)
             self.inter_hooks = checked_hooks(inter_call.spec)
         self._store.freeze()
@@ -101,7 +102,8 @@ class TorchProgram(Program):
             return len(saved) - 1
 
         # What autograd saves would stay in memory as long as the hooks hold their tensors.
-        with torch.autograd.graph.saved_tensors_hooks(keep, saved.__getitem__), self._gradients():
+        without_saving = torch.autograd.graph.saved_tensors_hooks(keep, saved.__getitem__)
+        with without_saving, self._gradients(), self._store:
             call = self._call(first, mode)
         check_spec(call.spec, mode)
         self.hooks = checked_hooks(call.spec)
@@ -161,15 +163,16 @@ class TorchProgram(Program):
             self._group.synchronize(self._store.tensors(), self.global_step)
             self._synchronized = True
         calls: list[ModelCall] = []
-        with self._gradients():
+        with self._gradients(), self._store:
             while results.steps < n:
                 if results.steps and stop():
                     results.ended = "stop"
                     break
                 batches = self._next_batches()
-                results.ended = self._agree(bool(batches))
-                if results.ended:
-                    break
+                if self._group or not batches:
+                    results.ended = self._agree(bool(batches))
+                    if results.ended:
+                        break
                 looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
                 calls = self._step(batches, looked_at=looked_at)
                 results.steps += 1
@@ -195,11 +198,9 @@ class TorchProgram(Program):
     def _next_batches(self) -> list[Batch]:
         """All batches of a step; at the end of the data fewer, but not for an update."""
         assert self._feed is not None, "a program of mode EXPORT runs no steps"
-        if self._trainer is None:
-            return self._feed.take(self._settings.towers)
-        count = self._settings.towers * self._settings.accumulate
+        count = self._settings.towers * self._batches_per_tower
         batches = self._feed.take(count)
-        return batches if len(batches) == count else []
+        return batches if self._trainer is None or len(batches) == count else []
 
     def _step(self, batches: list[Batch], *, looked_at: bool) -> list[ModelCall]:
         mode, trainer = self.request.mode, self._trainer
@@ -207,7 +208,7 @@ class TorchProgram(Program):
             return [self._call(batch, mode) for batch in batches]
         calls = []
         for number, batch in enumerate(batches):
-            first_tower = number < self._settings.accumulate
+            first_tower = number < self._batches_per_tower
             call = self._call(batch, mode, losses_only=not looked_at, update=first_tower)
             trainer.backward(call.spec, 1.0 / len(batches))
             calls.append(call)
@@ -216,16 +217,22 @@ class TorchProgram(Program):
     def _finish(self, results: StepResults, calls: list[ModelCall]) -> bool:
         """Updates the variables; False when a loss is not finite, before the update."""
         assert self._trainer is not None
-        if self.request.stop_on_nan:
-            losses = [loss for call in calls for loss in call.spec.losses]
-            if self._waiting_is_dear:
-                self._unseen.append(torch.stack(losses).detach())
-            elif not all(math.isfinite(loss.item()) for loss in losses):
-                results.ended, results.nonfinite = "nan", self._names_of_nonfinite(losses)
-                self._trainer.clear()
-                return False
+        if self.request.stop_on_nan and not self._are_finite(results, calls):
+            self._trainer.clear()
+            return False
         self._trainer.apply(self._variables.global_step)
         self._variables.global_step += 1
+        return True
+
+    def _are_finite(self, results: StepResults, calls: list[ModelCall]) -> bool:
+        losses = [loss for call in calls for loss in call.spec.losses]
+        if self._waiting_is_dear:
+            self._unseen.append(torch.stack(losses).detach())
+            return True
+        for loss in losses:
+            if not math.isfinite(loss.item()):
+                results.ended, results.nonfinite = "nan", self._names_of_nonfinite(losses)
+                return False
         return True
 
     def _look_back(self, results: StepResults) -> None:
@@ -243,7 +250,7 @@ class TorchProgram(Program):
         return tuple(dict.fromkeys(bad))
 
     def _per_tower(self, calls: list[ModelCall]) -> list[list[ModelCall]]:
-        count = self._settings.accumulate if self._trainer else 1
+        count = self._batches_per_tower
         return [calls[i : i + count] for i in range(0, len(calls), count)]
 
     def _values(self, calls: list[ModelCall]) -> dict[str, float]:
@@ -263,7 +270,7 @@ class TorchProgram(Program):
         mode = self.request.inter_mode
         assert self._inter_feed is not None and mode is not None
         rows: list[tuple[dict[str, float], int | None]] = []
-        with self._evaluating():
+        with self._evaluating(), self._store:
             compute = self._call.evaluator(self._inter_feed.first, mode, values)
             while len(rows) < steps and not (rows and stop()):
                 batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()

@@ -50,14 +50,15 @@ class VariableStore:
         self._views: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
         self._first_values: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._lazy: list[nn.Module] = []
+        self._tokens: list[Token[VariableStore | None]] = []
 
     # ---- For model_fn ------------------------------------------------------------------------
 
     def __enter__(self) -> None:
-        self._token: Token[VariableStore | None] = _active_store.set(self)
+        self._tokens.append(_active_store.set(self))
 
     def __exit__(self, *exception: object) -> None:
-        _active_store.reset(self._token)
+        _active_store.reset(self._tokens.pop())
 
     def module(self, name: str, make: Callable[[], nn.Module]) -> nn.Module:
         """See `mox_torch.module`."""

@@ -69,6 +69,10 @@ class Trainer:
         self.updates = _make_updates(store, spec, optimizer_fns)
         trained = {id(p): p for update in self.updates for p in update.parameters.values()}
         self._trained = list(trained.values())
+        # The scaler, if there is one, has a scale of its own.
+        self._loss_scale = 1.0 if settings.loss_scale is None else settings.loss_scale
+        scaled = settings.loss_scale != 1.0
+        self._looks_at_gradients = bool(scaled or average or settings.clip is not None)
         everything = {id(p) for p in store.trainable().values()}
         # Restricting the backward pass to some parameters costs a little; mostly they are all.
         self._only = None if everything == set(trained) else self._trained
@@ -79,10 +83,13 @@ class Trainer:
 
     def backward(self, spec: ModelSpec, share: float) -> None:
         """Adds the gradients of one call of model_fn, each loss multiplied by `share`."""
-        factor = share if self.scaler else share * (self._settings.loss_scale or 1.0)
+        factor = share * self._loss_scale
         losses = spec.losses
         if len(losses) == 1:
-            self._scaled(losses[0], factor).backward(inputs=self._only)  # type: ignore[no-untyped-call]
+            loss = losses[0]
+            if factor != 1.0 or self.scaler:
+                loss = self._scaled(loss, factor)
+            loss.backward(inputs=self._only)
             return
         found = []
         for index, (loss, update) in enumerate(zip(losses, self.updates, strict=True)):
@@ -125,17 +132,8 @@ class Trainer:
         return loss if factor == 1.0 else loss * factor
 
     def _step(self, update: Update, global_step: int) -> None:
-        settings = self._settings
-        parameters = list(update.parameters.values())
-        if self._average:
-            self._average(_all_gradients(parameters))
-        if self.scaler:
-            self.scaler.unscale_(update.optimizer)
-        elif settings.loss_scale != 1.0:
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            torch._foreach_mul_(gradients, 1.0 / (settings.loss_scale or 1.0))
-        if settings.clip is not None:
-            _clip(parameters, settings.clip_type, settings.clip)
+        if self._looks_at_gradients:
+            self._prepare_gradients(update)
         if update.schedule is not None:
             rate = update.schedule(global_step)
             for group in update.optimizer.param_groups:
@@ -146,6 +144,19 @@ class Trainer:
             update.optimizer.step()
         if update.scheduler is not None:
             update.scheduler.step()
+
+    def _prepare_gradients(self, update: Update) -> None:
+        settings = self._settings
+        parameters = list(update.parameters.values())
+        if self._average:
+            self._average(_all_gradients(parameters))
+        if self.scaler:
+            self.scaler.unscale_(update.optimizer)
+        elif self._loss_scale != 1.0:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, 1.0 / self._loss_scale)
+        if settings.clip is not None:
+            _clip(parameters, settings.clip_type, settings.clip)
 
 
 def _all_gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
@@ -211,12 +222,12 @@ def _make_updates(
             )
         with store:
             returned = function()
-        updates.append(_make_update(store, returned, trained, f"_{index}" if index else ""))
+        updates.append(_make_update(store, returned, trained, index))
     return updates
 
 
 def _make_update(
-    store: VariableStore, returned: Any, trained: dict[str, nn.Parameter], suffix: str
+    store: VariableStore, returned: Any, trained: dict[str, nn.Parameter], index: int
 ) -> Update:
     schedule = scheduler = None
     optimizer = returned
@@ -239,8 +250,19 @@ def _make_update(
             f"optimizer_fn returned a {type(optimizer).__name__} over none of the loss's "
             "parameters.\n  Give it mox.parameters(), or return a function of the parameters."
         )
-    state = OptimizerState(optimizer, parameters, suffix=suffix, view=store.view)
+    names = _state_names(returned, index)
+    state = OptimizerState(optimizer, parameters, names=names, view=store.view)
     return Update(optimizer, parameters, state, schedule, scheduler)
+
+
+def _state_names(returned: Any, index: int) -> Callable[[str], str]:
+    """What checkpoints call the state of the optimizer of loss number `index`."""
+    if not isinstance(returned, OptimizerSpec):
+        return lambda key: f"{key}_{index}" if index else key
+    own, of_loss = returned.for_loss(0), returned.for_loss(index)
+    names = dict(zip(own.scalars, of_loss.scalars, strict=True))
+    names.update((a.suffix, b.suffix) for a, b in zip(own.slots, of_loss.slots, strict=True))
+    return names.__getitem__
 
 
 def _shown(value: object) -> str:

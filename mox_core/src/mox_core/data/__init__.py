@@ -11,6 +11,13 @@ No module here imports NumPy before it is used.
 from __future__ import annotations
 
 from mox_core.data.cache import LocalCache
+from mox_core.data.dataset import (
+    ImageClassificationRawDataset,
+    ImageClassificationTFRecordDataset,
+    ImageDataset,
+    MultilabelClassificationRawDataset,
+)
+from mox_core.data.loading import SampleLoader, tickets
 from mox_core.data.metadata import (
     BaseTFRecordMetadata,
     ImageClassificationRawMetadata,
@@ -18,25 +25,34 @@ from mox_core.data.metadata import (
     MultilabelClassificationRawMetadata,
 )
 from mox_core.data.order import Order
+from mox_core.data.reading import AsyncRawGenerator, ParallelReader
 from mox_core.data.shards import Shard, current_shard, reading_as
 from mox_core.data.source import ArraySource, FileSource, Sample, SampleError, Source
 from mox_core.data.tfrecord_source import ImageExample, TFRecordSource
 
 __all__ = [
     "ArraySource",
+    "AsyncRawGenerator",
     "BaseTFRecordMetadata",
     "FileSource",
+    "ImageClassificationRawDataset",
     "ImageClassificationRawMetadata",
+    "ImageClassificationTFRecordDataset",
     "ImageClassificationTFRecordMetadata",
+    "ImageDataset",
     "ImageExample",
     "LocalCache",
+    "MultilabelClassificationRawDataset",
     "MultilabelClassificationRawMetadata",
     "Order",
+    "ParallelReader",
     "Sample",
     "SampleError",
+    "SampleLoader",
     "Shard",
     "Source",
     "TFRecordSource",
     "current_shard",
     "reading_as",
+    "tickets",
 ]

@@ -5,6 +5,7 @@ Folders are local paths or URLs of any store that `mox.file` reads.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ __all__ = [
     "ImageClassificationTFRecordMetadata",
     "MultilabelClassificationRawMetadata",
 ]
+
+LOG = logging.getLogger("mox")
 
 _THREADS = 16
 """Label files that are read at a time."""
@@ -387,6 +390,9 @@ class BaseTFRecordMetadata(_Metadata):
 
         if not skip_damaged:
             self._check_index()
+        for one in self.index:
+            if one.damage:
+                LOG.warning("%s The %d records before are read.", one.damage, one.count)
 
         return TFRecordSource(
             self.urls,
@@ -485,9 +491,7 @@ def _instead(by_class: Mapping[str, object], others: int) -> str:
 
 def _warn_of_empty(base_dir: str, names: list[str]) -> None:
     if names:
-        import logging
-
-        logging.getLogger("mox").warning(
+        LOG.warning(
             "%s: no images in the class folder%s %s; the labels stand for no sample.",
             base_dir,
             "s" if len(names) > 1 else "",

@@ -83,8 +83,10 @@ class Source(ABC):
         """
         return None
 
-    def close(self) -> None:  # noqa: B027
-        """Gives back what reading has opened. The source can still be read afterwards."""
+    @property
+    def waits(self) -> bool:
+        """Whether reading waits for a network, so that more threads than cores pay."""
+        return False
 
 
 class FileSource(Source):
@@ -143,6 +145,11 @@ class FileSource(Source):
             "label": label if label.ndim else int(label),
             "label_desc": self.description(index),
         }
+
+    @property
+    def waits(self) -> bool:
+        """Whether the files are remote."""
+        return self._remote
 
     def content(self, index: int) -> bytes:
         """The bytes of the file.

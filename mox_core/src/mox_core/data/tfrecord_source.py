@@ -186,6 +186,11 @@ class TFRecordSource(Source):
         """How many records lie together, block after block."""
         return self._blocks
 
+    @property
+    def waits(self) -> bool:
+        """Whether files are remote."""
+        return None in self._paths
+
     def name(self, index: int) -> str:
         """The file and the number of the record."""
         at = self._file_of(index)
@@ -268,9 +273,3 @@ class TFRecordSource(Source):
         self._waiting_bytes += len(record)
         while self._waiting_bytes > _AHEAD:
             self._waiting_bytes -= len(self._waiting.popitem(last=False)[1])
-
-    def close(self) -> None:
-        """Forgets the records that wait."""
-        with self._lock:
-            self._waiting.clear()
-            self._waiting_bytes = 0

@@ -21,7 +21,7 @@ __all__ = ["install"]
 
 
 def install() -> None:
-    """Adapt argparse, absl and click once they are imported; answer `--mox-help`.
+    """Adapt argparse, absl, click and typer once they are imported; answer `--mox-help`.
 
     Raises:
         SystemExit: the command line asked for `--mox-help`; the text has been printed.
@@ -35,6 +35,7 @@ def install() -> None:
         when_imported("argparse", _adapt_argparse)
         when_imported("absl.flags", _adapt_absl)
         when_imported("click.core", _adapt_click)
+        when_imported("typer.core", _adapt_typer)
 
 
 def _help_wanted(args: list[str]) -> bool:
@@ -58,3 +59,9 @@ def _adapt_click(core: Any) -> None:
     from mox_core.flags import with_click
 
     with_click.adapt(core)
+
+
+def _adapt_typer(core: Any) -> None:
+    from mox_core.flags import with_click
+
+    with_click.adapt_typer(core)

@@ -12,7 +12,7 @@ from mox_core.errors import FlagError
 from mox_core.flags.arguments import hide, normalized
 from mox_core.flags.flag_registry import registry
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "adapt_typer"]
 
 
 def adapt(core: Any) -> None:
@@ -21,7 +21,21 @@ def adapt(core: Any) -> None:
     Args:
         core: the module `click.core`.
     """
-    owner = next(cls for cls in core.Command.__mro__ if "main" in vars(cls))
+    _adapt(next(cls for cls in core.Command.__mro__ if "main" in vars(cls)), core)
+
+
+def adapt_typer(typer_core: Any) -> None:
+    """Do the same for typer, whose commands have a `main` of their own.
+
+    Args:
+        typer_core: the module `typer.core`; it builds on click, or on a copy of it.
+    """
+    for owner in (typer_core.TyperCommand, typer_core.TyperGroup):
+        command = next(cls for cls in owner.__mro__ if cls.__name__ == "Command")
+        _adapt(owner, sys.modules[command.__module__])
+
+
+def _adapt(owner: Any, core: Any) -> None:
     original = owner.main
 
     @wraps(original)

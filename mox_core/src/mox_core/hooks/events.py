@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import os
 import struct
 import time
@@ -22,6 +24,7 @@ _VALUE = 1
 _TAG, _SIMPLE_VALUE = 1, 2
 
 _FLUSH_AT = 1 << 20
+_NUMBERS = itertools.count()
 
 
 class EventFileWriter:
@@ -114,12 +117,11 @@ class EventFileWriter:
 
         self._folder.mkdir(parents=True, exist_ok=True)
         prefix = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
-        number = 0
         while True:
-            try:
+            # Never twice in a process: the folder may be a stand-in for one that has other files.
+            number = next(_NUMBERS)
+            with contextlib.suppress(FileExistsError):
                 return io.FileIO(self._folder / f"{prefix}.{number}{self._suffix}", "x")
-            except FileExistsError:
-                number += 1
 
     def _write(self, file: io.FileIO, data: bytes) -> None:
         rest = memoryview(data)

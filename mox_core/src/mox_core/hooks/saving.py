@@ -81,12 +81,13 @@ class SaveHook(RunHook):
             return
         bad = run.program.nonfinite_variables() if run.plan.stop_on_nan else []
         if bad:
-            kept = f" The last good checkpoint is {run.checkpoint}." if run.checkpoint else ""
+            good = run.url_of(run.checkpoint) if run.checkpoint else None
+            kept = f" The last good checkpoint is {good}." if good else ""
             raise NanLossError(
                 f"not finite after step {run.last_step}: variables {', '.join(bad[:10])}.{kept}\n"
                 "  Lower the learning rate or clip gradients; `--nan ignore` goes on regardless."
             )
-        directory = self._store.directory
+        directory = run.url_of(self._store.directory)
         run.logger.info(
             "Saving checkpoints for %d into %s/%s.", run.global_step, directory, BASENAME
         )

@@ -25,17 +25,16 @@ class Feed(BatchReader[Batch]):
     Arrays keep their dtype; Python numbers become float32 and int64.
 
     Raises:
-        SpecError: input_fn returned nothing to read from, or something that is no array.
+        SpecError: input_fn returned nothing to read from, or something that is no array. Reading
+            raises it too, for a batch that does not look like the first one.
     """
 
     _keys: Sequence[Any] = ()  # those of the first item
+    _looks: Mapping[Any, InputSpec] | None = None  # those of the first batch
 
     def specs(self) -> dict[Any, InputSpec]:
         """What the batches look like: the first dimension is that of the batch, of any size."""
-        return {
-            key: InputSpec((None, *array.shape[1:]) if array.shape else (), str(array.dtype))
-            for key, array in self.first.items()
-        }
+        return _specs_of(self.first)
 
     def _converted(self, item: Any, number: int) -> Batch:
         if isinstance(item, Mapping):
@@ -49,6 +48,19 @@ class Feed(BatchReader[Batch]):
                 f"the first one has {self._keys}.\n  Give the same inputs in every item."
             )
         return {key: self._array(named[key], key, number) for key in self._keys}
+
+    def _placed(self, batch: Batch) -> Batch:
+        if self._looks is None:
+            self._looks = _specs_of(batch)
+        for key, spec in self._looks.items():
+            array = batch[key]
+            if array.shape[1:] != spec.shape[1:] or str(array.dtype) != spec.dtype:
+                raise SpecError(
+                    f"inputs[{key!r}] of a later batch of input_fn({self._mode!s}) is "
+                    f"{array.dtype} {array.shape}; the model was built for {spec.dtype} "
+                    f"{spec.shape}.\n  Give all batches one dtype and the same sizes but the first."
+                )
+        return batch
 
     def _array(self, value: Any, key: object, number: int) -> Array:
         try:
@@ -67,3 +79,10 @@ class Feed(BatchReader[Batch]):
 
     def _stacked(self, samples: list[Batch]) -> Batch:
         return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+
+def _specs_of(batch: Batch) -> dict[Any, InputSpec]:
+    return {
+        key: InputSpec((None, *array.shape[1:]) if array.shape else (), str(array.dtype))
+        for key, array in batch.items()
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,15 @@ from mox_core.optim.names import optimizer_defaults
 from mox_core.optim.schedules import Schedule, as_schedule
 
 __all__ = ["OptimizerSpec", "Slot", "get_optimizer_fn"]
+
+_STATE_NAMES = {
+    "adadelta": "Adadelta",
+    "adagrad": "Adagrad",
+    "adam": "Adam",
+    "ftrl": "Ftrl",
+    "momentum": "Momentum",
+    "rmsprop": "RMSProp",
+}
 
 
 @dataclass(frozen=True)
@@ -39,31 +48,42 @@ class OptimizerSpec:
         name: one of `mox_core.optim.OPTIMIZER_NAMES`.
         learning_rate: a function of the global step, 0 for the first.
         parameters: all others, such as `momentum`.
+        loss: number of the loss that it works for; see `for_loss`.
     """
 
     name: str
     learning_rate: Schedule
     parameters: Mapping[str, Any]
+    loss: int = 0
+
+    def for_loss(self, index: int) -> OptimizerSpec:
+        """The optimizer of one loss of several, whose state has names of its own."""
+        return replace(self, loss=index)
+
+    @property
+    def state_name(self) -> str:
+        """What the names of its state begin with, behind `<variable>/`; empty without state."""
+        return self._of_loss(_STATE_NAMES[self.name]) if self.name in _STATE_NAMES else ""
 
     @property
     def slots(self) -> tuple[Slot, ...]:
         """The state for each variable, in the order in which TensorFlow 1 makes it."""
-        p = self.parameters
+        p, name = self.parameters, self.state_name
         if self.name == "momentum":
-            return (Slot("velocity", "Momentum"),)
+            return (Slot("velocity", name),)
         if self.name == "adam":
-            return Slot("m", "Adam"), Slot("v", "Adam_1")
+            return Slot("m", name), Slot("v", f"{name}_1")
         if self.name == "adagrad":
-            return (Slot("accumulator", "Adagrad", p["initial_accumulator_value"]),)
+            return (Slot("accumulator", name, p["initial_accumulator_value"]),)
         if self.name == "adadelta":
-            return Slot("accumulator", "Adadelta"), Slot("delta", "Adadelta_1")
+            return Slot("accumulator", name), Slot("delta", f"{name}_1")
         if self.name == "ftrl":
-            first = Slot("accumulator", "Ftrl", p["initial_accumulator_value"])
-            return first, Slot("linear", "Ftrl_1")
+            first = Slot("accumulator", name, p["initial_accumulator_value"])
+            return first, Slot("linear", f"{name}_1")
         if self.name == "rmsprop":
             roles = ["rms", *(["mean"] if p["centered"] else []), "velocity"]
             return tuple(
-                Slot(role, f"RMSProp_{i}" if i else "RMSProp", 0.0 if i else 1.0)
+                Slot(role, f"{name}_{i}" if i else name, 0.0 if i else 1.0)
                 for i, role in enumerate(roles)
             )
         return ()
@@ -73,8 +93,11 @@ class OptimizerSpec:
         """State of the optimizer as a whole, by its name in checkpoints, with its first values."""
         if self.name != "adam":
             return {}
-        p = self.parameters
-        return {"beta1_power": p["beta1"], "beta2_power": p["beta2"]}
+        betas = ("beta1", "beta2")
+        return {self._of_loss(f"{beta}_power"): self.parameters[beta] for beta in betas}
+
+    def _of_loss(self, name: str) -> str:
+        return f"{name}_loss_{self.loss}" if self.loss else name
 
 
 def get_optimizer_fn(

@@ -11,6 +11,8 @@ from mox_core.errors import EngineError, ExportError, ExportExistsError, MoxErro
 from mox_core.running.restoring import restore_all
 from mox_core.running.state import RunState
 from mox_core.spec import ExportSpec, ModeKeys
+from mox_core.storage.api import exists, is_directory, list_directory
+from mox_core.storage.urls import is_remote
 
 __all__ = ["check_export", "export_model", "resolve_format"]
 
@@ -37,6 +39,10 @@ def resolve_format(engine: Engine, wanted: str) -> str:
 def check_export(spec: ExportSpec | None, log_dir: str) -> None:
     """Finds out before the run, where the training spec tells, that exporting would fail.
 
+    Args:
+        spec: of the ModelSpec.
+        log_dir: a local path or a URL.
+
     Raises:
         ExportExistsError: the folder exists.
     """
@@ -50,13 +56,13 @@ def export_model(engine: Engine, run: RunState, request: ProgramRequest, export_
     The folder appears under its name only when it is complete.
 
     Returns:
-        The folder, below log_dir.
+        The folder, below log_dir; a URL where that is one.
 
     Raises:
         ExportError: the folder exists, there is no checkpoint, or writing failed.
     """
-    log_dir = run.log_dir
-    assert log_dir is not None
+    assert run.log_dir is not None
+    log_dir = run.url_of(run.log_dir)
     if run.checkpoint is None:
         raise ExportError(f"nothing to export: no checkpoint in {log_dir}.")
     program = engine.build(
@@ -75,11 +81,14 @@ def export_model(engine: Engine, run: RunState, request: ProgramRequest, export_
         target = _target(log_dir, spec.version)
         program.start()
         restore_all(program, run.checkpoint, state=False)
-        staging = os.path.join(log_dir, f".mox-exporting-{os.getpid()}")
+        staging = os.path.join(run.log_dir, f".mox-exporting-{os.getpid()}")
         shutil.rmtree(staging, ignore_errors=True)
         try:
             program.export(export_format, staging)
-            _publish(staging, target)
+            if is_remote(target):
+                run.staging.publish_export(staging, target)
+            else:
+                _publish(staging, target)
         except MoxError:
             raise
         except Exception as error:
@@ -103,13 +112,13 @@ def _target(log_dir: str, version: int | str) -> str:
         taken = [int(n) for n in _entries(log_dir) if n.isdigit()]
         version = max(taken, default=0) + 1
     target = os.path.join(log_dir, str(version))
-    if os.path.exists(target):
+    if exists(target):
         raise _exists(target)
     return target
 
 
 def _entries(log_dir: str) -> list[str]:
-    return os.listdir(log_dir) if os.path.isdir(log_dir) else []
+    return list_directory(log_dir) if is_directory(log_dir) else []
 
 
 def _exists(target: str) -> ExportExistsError:

@@ -97,7 +97,8 @@ def _shown(values: list[dict[str, float]], first_tower: bool) -> dict[str, float
 
 
 def _nan_error(run: RunState, names: Sequence[str]) -> NanLossError:
-    kept = f" The last good checkpoint is {run.checkpoint}." if run.checkpoint else ""
+    good = run.url_of(run.checkpoint) if run.checkpoint else None
+    kept = f" The last good checkpoint is {good}." if good else ""
     return NanLossError(
         f"loss is not finite at step {run.last_step}: {', '.join(names)}.{kept}\n"
         "  Lower the learning rate or clip gradients; `--nan ignore` goes on regardless."

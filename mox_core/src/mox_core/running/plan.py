@@ -12,6 +12,7 @@ from typing import Any
 from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import Mode, ModeKeys
+from mox_core.storage.urls import locate
 
 __all__ = ["DEFAULT_SAVE_SECONDS", "UNSET", "RunPlan", "make_plan"]
 
@@ -41,7 +42,8 @@ class RunPlan:
         optimizer_fns: the user's functions; empty unless mode is TRAIN.
         batch_size: samples per tower and step, or None when unknown.
         auto_batch: whether the engine batches single samples.
-        log_dir: local folder for checkpoints, summaries and metrics, or None.
+        log_dir: folder for checkpoints, summaries and metrics, or None. Once the run has begun,
+            a remote one is the local folder where it is staged.
         checkpoint_path: folder or prefix to load from when log_dir has no checkpoint.
         max_steps: the run ends before this step; None: when the data end.
         log_every_n_steps: 0 for never.
@@ -142,8 +144,8 @@ def make_plan(arguments: Mapping[str, Any], get_flag: Callable[[str], Any]) -> R
         optimizer_fns=_optimizer_fns(arguments["optimizer_fn"]) if mode == ModeKeys.TRAIN else (),
         batch_size=batch_size,
         auto_batch=bool(arguments["auto_batch"]) and batch_size is not None,
-        log_dir=_local_path("log_dir", arguments["log_dir"]),
-        checkpoint_path=_local_path("checkpoint_path", arguments["checkpoint_path"]),
+        log_dir=_place("log_dir", arguments["log_dir"]),
+        checkpoint_path=_place("checkpoint_path", arguments["checkpoint_path"]),
         max_steps=_max_steps(arguments["max_number_of_steps"]),
         log_every_n_steps=_count("log_every_n_steps", arguments["log_every_n_steps"]) or 0,
         output_every_n_steps=_count("output_every_n_steps", arguments["output_every_n_steps"]) or 0,
@@ -287,18 +289,16 @@ def _patterns(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _local_path(name: str, value: Any) -> str | None:
+def _place(name: str, value: Any) -> str | None:
+    """A local path, or the URL of something that a driver serves, without a `/` at the end."""
     if value is None or value == "":
         return None
     path = os.fspath(value)
     if not isinstance(path, str):
         raise SpecError(f"{name} is {value!r}; it has to be a path.")
-    scheme, separator, rest = path.partition("://")
-    if separator and scheme == "file":
-        path = rest
-    elif separator:
-        raise SpecError(
-            f"{name}={path!r} is not a local folder, and this version of mox only runs on those.\n"
-            f"  Use a local {name} and copy it with mox.file.copy_parallel."
-        )
+    if "://" in path:
+        location = locate(path)
+        if not location.is_local:
+            return location.url.rstrip("/")
+        path = location.path
     return os.path.expanduser(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from mox_core.checkpoint import check_intact, latest_checkpoint, read_record, resolve_checkpoint
+from mox_core.checkpoint import check_intact, read_record, resolve_checkpoint
 from mox_core.engine import Program, RestoreReport
 from mox_core.errors import CheckpointError, SpecError
 from mox_core.hooks.base import RunHook
@@ -29,22 +29,26 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.info("Joining the training at global step %d.", program.global_step)
         _set_steps(run)
         return
-    found = latest_checkpoint(plan.log_dir) if plan.log_dir else None
+    log_dir = run.url_of(plan.log_dir) if plan.log_dir else None
+    found = run.staging.latest_checkpoint(plan.log_dir) if plan.log_dir else None
     if found:
         if plan.checkpoint_path:
             run.logger.info(
-                "Ignoring --checkpoint_path because a checkpoint already exists in %s", plan.log_dir
+                "Ignoring --checkpoint_path because a checkpoint already exists in %s", log_dir
             )
-        run.logger.info("Restoring parameters from %s", found)
-        restore_all(program, found, state=plan.training)
+        run.logger.info("Restoring parameters from %s", run.url_of(found))
+        with run.staging.naming(found):
+            restore_all(program, found, state=plan.training)
         if plan.training:
             restore_state(hooks, (read_record(found) or {}).get("hooks", {}))
     elif plan.checkpoint_path:
-        found = _require(plan.checkpoint_path)
-        run.logger.info("Restoring parameters from %s", found)
-        _restore_chosen(run, found)
+        chosen = _require(plan.checkpoint_path)
+        run.logger.info("Restoring parameters from %s", chosen)
+        found = run.staging.local_copy(chosen)
+        with run.staging.naming(found):
+            _restore_chosen(run, found)
     elif not plan.training:
-        where = f"log_dir={plan.log_dir!r} has none" if plan.log_dir else "log_dir is not given"
+        where = f"log_dir={log_dir!r} has none" if log_dir else "log_dir is not given"
         raise CheckpointError(
             f"mode {plan.mode!s} needs a checkpoint: {where}, and checkpoint_path is not given.\n"
             "  Train first, or pass mox.run(checkpoint_path=...)."
@@ -96,7 +100,7 @@ def _restore_chosen(run: RunState, prefix: str) -> None:
         run.logger.info(
             "%d variables of the optimizer are not in %s and start afresh.",
             len(report.missing_state),
-            prefix,
+            run.url_of(prefix),
         )
 
 

@@ -23,6 +23,7 @@ from mox_core.hooks.plugins import PluginHook
 from mox_core.hooks.progress import ProgressHook, wants_progress
 from mox_core.hooks.saving import SaveHook
 from mox_core.hooks.summary import SummaryHook
+from mox_core.hooks.uploading import UploadHook
 from mox_core.log import run_logger
 from mox_core.plugins import get_manager
 from mox_core.running.capabilities import check_capabilities, warn_of_ignored_flags
@@ -32,6 +33,7 @@ from mox_core.running.loop import run_loop
 from mox_core.running.plan import UNSET, RunPlan, make_plan
 from mox_core.running.restoring import load_variables
 from mox_core.running.select_engine import select_engine
+from mox_core.running.staging import Staging, staged
 from mox_core.running.state import RunResult, RunState
 from mox_core.spec import ModeKeys
 
@@ -86,11 +88,11 @@ def run(
         inter_mode: mode of the evaluations in the middle of training, for the hooks that make them.
         batch_size: samples per step and tower; None: the inputs are batches already.
         auto_batch: batch single samples; without `batch_size` nothing is batched.
-        log_dir: folder for checkpoints, summaries, metrics.jsonl and exported models; None: nothing
-            is saved.
+        log_dir: folder for checkpoints, summaries, metrics.jsonl and exported models, here or in a
+            store (`s3://bucket/folder`); None: nothing is saved.
         max_number_of_steps: the run ends when it has done this many, those before a restart
             included; 0: when the data end. The environment variable MOX_MAX_STEPS caps it.
-        checkpoint_path: folder or prefix of a checkpoint to begin from.
+        checkpoint_path: folder or prefix of a checkpoint to begin from, here or in a store.
         log_every_n_steps: steps between log lines; 0: none.
         output_every_n_steps: steps per call of output_fn; 0: one call at the end.
         save_summary_steps: TRAIN only: steps between summaries; 0: none.
@@ -162,6 +164,20 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
     )
     if not cluster.takes_part:
         return RunResult(str(plan.mode), 0, 0, {}, {}, "this process has no steps to run")
+    with staged(plan, cluster, logger, guard.requested) as (plan, staging):
+        return _run_here(engine, plan, cluster, staging, export_format, guard, logger)
+
+
+def _run_here(
+    engine: Engine,
+    plan: RunPlan,
+    cluster: Cluster,
+    staging: Staging,
+    export_format: str,
+    guard: InterruptGuard,
+    logger: logging.Logger,
+) -> RunResult:
+    """Runs what the plan says, with local folders only."""
     store = None
     if plan.training and plan.log_dir and cluster.is_chief:
         store = CheckpointStore(plan.log_dir, engine=engine.name, keep=plan.keep_checkpoints)
@@ -179,8 +195,8 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
     program = engine.build(request)
     try:
         if export_format and plan.log_dir and cluster.is_chief:
-            check_export(program.export_spec, plan.log_dir)
-        run = RunState(plan, program, cluster, logger, guard.requested)
+            check_export(program.export_spec, staging.url_of(plan.log_dir))
+        run = RunState(plan, program, cluster, logger, guard.requested, staging)
         hooks = _hooks(run, store)
         program.start()
         _despite_losses(run, hooks, lambda: load_variables(run, hooks))
@@ -199,7 +215,7 @@ def _run(engine: Engine, plan: RunPlan, guard: InterruptGuard, logger: logging.L
         metrics=run.metrics,
         eval_metrics=run.eval_metrics,
         stop_reason=run.stop_reason or "",
-        checkpoint=run.checkpoint,
+        checkpoint=run.url_of(run.checkpoint) if run.checkpoint else None,
         export_dir=export_dir,
     )
 
@@ -300,7 +316,7 @@ def _set_end(run: RunState) -> None:
     elif run.step >= run.end_step:
         run.logger.info(
             "Nothing to do: checkpoint %s is at step %d already, max_number_of_steps is %d.",
-            run.checkpoint,
+            run.url_of(run.checkpoint) if run.checkpoint else None,
             run.step,
             run.end_step,
         )
@@ -338,6 +354,8 @@ def _hooks(run: RunState, store: CheckpointStore | None) -> list[RunHook]:
                 every_steps=plan.save_steps,
             )
         )
+    if run.staging.uploader and plan.training:
+        hooks.append(UploadHook(run.staging.uploader))
     if wants_progress(plan.progress):
         hooks.append(ProgressHook(plan.log_every_n_steps or 10))
     return hooks

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from mox_core.engine import Cluster, Program
     from mox_core.running.plan import RunPlan
+    from mox_core.running.staging import Staging
 
 __all__ = ["RunResult", "RunState"]
 
@@ -35,7 +36,8 @@ class RunState:
         gone_back_to: the global step to which the loss of a process put the run back last.
         losses_in_a_row: how many such losses came without a step between them.
         ended_by_itself: it ends because its steps are done or its data ended.
-        checkpoint: the newest checkpoint that was loaded or saved.
+        checkpoint: the newest checkpoint that was loaded or saved; a local prefix.
+        staging: what stands here for a log_dir or a checkpoint_path in a store.
     """
 
     plan: RunPlan
@@ -43,6 +45,7 @@ class RunState:
     cluster: Cluster
     logger: logging.Logger
     interrupted: Callable[[], bool]
+    staging: Staging
     step: int = 0
     global_step: int = 0
     start_step: int = 0
@@ -64,8 +67,16 @@ class RunState:
 
     @property
     def log_dir(self) -> str | None:
-        """Where checkpoints, summaries and metrics go."""
+        """The local folder of checkpoints, summaries and metrics.
+
+        For a log_dir in a store this is the folder where it is staged; what is written there is
+        uploaded with the next checkpoint.
+        """
         return self.plan.log_dir
+
+    def url_of(self, path: str) -> str:
+        """What the user calls a local path: the URL, when it stands for something in a store."""
+        return self.staging.url_of(path)
 
     @property
     def last_step(self) -> int:

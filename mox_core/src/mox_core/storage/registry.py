@@ -73,6 +73,17 @@ class Drivers:
             self._settings = update(self._settings, **said)
             self._drivers = {k: v for k, v in self._drivers.items() if k in BUILT_IN}
 
+    @property
+    def said(self) -> Settings:
+        """What set_auth said, without the environment: for other processes of the program."""
+        return self._settings
+
+    def adopt(self, said: Settings) -> None:
+        """Takes over what set_auth said in another process."""
+        with self._lock:
+            self._settings = said
+            self._drivers = {k: v for k, v in self._drivers.items() if k in BUILT_IN}
+
     @contextmanager
     def serving(self, scheme: str, driver: Driver) -> Iterator[None]:
         """Lets a driver serve a scheme for a while, without a plugin; for tests."""

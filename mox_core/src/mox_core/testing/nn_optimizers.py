@@ -39,18 +39,15 @@ def update_variable(
         step: the global step, 0 for the first.
     """
     rate = spec.learning_rate(step)
-    change = _RULES[spec.name](value, gradient, slots, {**spec.parameters, **scalars}, rate)
+    powers = dict(zip(spec.for_loss(0).scalars, scalars.values(), strict=True))
+    change = _RULES[spec.name](value, gradient, slots, {**spec.parameters, **powers}, rate)
     return np.asarray((value - change).astype(value.dtype))
 
 
 def next_scalars(spec: OptimizerSpec, scalars: Mapping[str, Any]) -> dict[str, Any]:
     """The state of the optimizer as a whole after a step."""
-    if spec.name != "adam":
-        return dict(scalars)
-    return {
-        "beta1_power": scalars["beta1_power"] * spec.parameters["beta1"],
-        "beta2_power": scalars["beta2_power"] * spec.parameters["beta2"],
-    }
+    # The powers of Adam's betas, which begin as the betas.
+    return {name: scalars[name] * beta for name, beta in spec.scalars.items()}
 
 
 def _sgd(value: Array, g: Array, slots: Slots, p: Parameters, rate: float) -> Any:

@@ -301,7 +301,9 @@ class ToyProgram(Program):
         """Optimizer slots and the global step, by the names that a checkpoint has for them."""
         state = {}
         for index, update in enumerate(self._updates):
-            suffix = f"_{index}" if index else ""
+            # A neutral optimizer knows the names itself.
+            native = not isinstance(update.optimizer, NeutralOptimizer)
+            suffix = f"_{index}" if index and native else ""
             state.update({f"{name}{suffix}": array for name, array in update.scalars.items()})
             for variable, slots in update.slots.items():
                 for slot, array in slots.items():
@@ -437,7 +439,7 @@ def _make_updates(request: ProgramRequest, spec: ModelSpec) -> list[Update]:
     for index, (loss, function) in enumerate(zip(losses, functions, strict=True)):
         optimizer = function()
         if isinstance(optimizer, OptimizerSpec):
-            optimizer = NeutralOptimizer(optimizer)
+            optimizer = NeutralOptimizer(optimizer.for_loss(index))
         if not isinstance(optimizer, Optimizer):
             raise SpecError(
                 f"optimizer_fn returned a {type(optimizer).__name__}; engine 'toy' takes an "

@@ -310,6 +310,7 @@ class ClusterProgram(TensorFlowProgram):
     def close(self) -> None:
         """Ends this worker's part."""
         if self._opened is None:
+            self._graph.close_inputs()
             return
         self._stop_threads()
         try:
@@ -317,6 +318,7 @@ class ClusterProgram(TensorFlowProgram):
                 self._end_hooks()
         finally:
             self._close_session()
+            self._graph.close_inputs()
 
     def _stop_threads(self) -> None:
         if self._leader is not None:

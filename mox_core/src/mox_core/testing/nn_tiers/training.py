@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,23 @@ class TrainingTier:
             np.testing.assert_allclose(found[f"{name}/moving_mean"], mean, rtol=1e-9)
             np.testing.assert_allclose(found[f"{name}/moving_variance"], variance, rtol=1e-9)
 
+    def test_rows_of_a_table_that_a_batch_leaves_out(self, nn_bench: NNBench) -> None:
+        """Their gradient is 0, so that the velocity moves them all the same."""
+        batches = [(np.array([0, 1, 1]),), (np.array([2, 1, 3]),), (np.array([3, 3, 3]),)]
+
+        def model_fn(inputs: Any, mode: Mode) -> ModelSpec:
+            table = nn.get_variable("table", (5, 2), dtype="float64", initializer=nn.ones)
+            return ModelSpec(loss=nn.l2_loss(nn.gather(table, inputs[0])))
+
+        momentum = [get_optimizer_fn("momentum", 0.1, momentum=0.5)]
+        program = nn_bench.build(ModeKeys.TRAIN, batches, model_fn, optimizers=momentum)
+        table, velocity = np.ones((5, 2)), np.zeros((5, 2))
+        for (rows,) in batches:
+            program.run_steps(1, Fetch(), never)
+            velocity = 0.5 * velocity + np.bincount(rows, minlength=5)[:, None] * table
+            table = table - 0.1 * velocity
+        np.testing.assert_allclose(program.variables()["table"], table, rtol=1e-6)
+
     def test_dropout(self, nn_bench: NNBench) -> None:
         ones = np.ones((400, 25))
 
@@ -281,6 +299,36 @@ class TrainingTier:
         batches = [_images(1, size=size)[0] for size in sizes]
         outputs = nn_bench.predict(batches, _conv_net)
         assert [len(one["logits"]) for one in outputs] == list(sizes)
+
+    def test_state_of_two_optimizers_of_one_variable(
+        self, nn_bench: NNBench, tmp_path: Path
+    ) -> None:
+        _require(nn_bench, "multi_loss")
+
+        def model_fn(inputs: Any, mode: Mode) -> ModelSpec:
+            w = nn.get_variable("w", (3, 2), dtype="float64", initializer=nn.ones)
+            product = nn.matmul(inputs[0], w)
+            return ModelSpec(loss=[nn.l2_loss(product), nn.reduce_mean(product)])
+
+        batches = _rows(6)
+        adam = [get_optimizer_fn("adam", 0.1), get_optimizer_fn("adam", 0.2)]
+        whole, begun = (
+            nn_bench.build(ModeKeys.TRAIN, batches, model_fn, optimizers=adam) for _ in range(2)
+        )
+        whole.run_steps(6, Fetch(), never)
+        begun.run_steps(3, Fetch(), never)
+        names = {"w", "global_step"}
+        for index, optimizer_fn in enumerate(adam):
+            spec = optimizer_fn().for_loss(index)
+            names |= {f"w/{slot.suffix}" for slot in spec.slots} | spec.scalars.keys()
+        assert set(begun.variables()) == names
+        begun.save(str(tmp_path / "a"))
+        resumed = nn_bench.build(ModeKeys.TRAIN, batches[3:], model_fn, optimizers=adam)
+        resumed.restore(str(tmp_path / "a"), lambda name: True)
+        resumed.run_steps(3, Fetch(), never)
+        wanted = whole.variables()
+        for name, value in resumed.variables().items():
+            np.testing.assert_allclose(value, wanted[name], rtol=1e-7, err_msg=name)
 
 
 def _require(nn_bench: NNBench, capability: str) -> None:

@@ -1,0 +1,413 @@
+"""How fast data sets are read, beside pipelines written by hand, in one run.
+
+    python benchmarks/data.py --json benchmarks/data_results.json
+    python benchmarks/data.py --cases images --only mox,torch --count 800 --rounds 3
+
+The data are made once (`--work`): 3,671 JPEGs of 500 x 375, 222 MB in total, in five folders; the
+same in eight TFRecord files. Every measurement is a process of its own that reads one epoch, in
+turn, round by round, so that other load on the machine hits all of them; starting up and importing
+do not count, making the pipeline does. CPU time is that of the process and its children. What the
+others do is what mox does: contenders of a case give the same kind of batches. `decode limit` is no
+pipeline: it decodes images that are in memory already, in one process per core, and throws them
+away.
+
+A contender is a function that takes a Job and reads all images; add one with `@contender`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+IMAGES, TOTAL_BYTES, FOLDERS, RECORD_FILES = 3671, 222_000_000, 5, 8
+BATCH, SIZE = 32, 224
+AK, SK, BUCKET = "TESTACCESSKEY0001", "testsecretkey0001", "bench"
+
+
+@dataclass
+class Job:
+    """What a contender reads.
+
+    Args:
+        images: folder or URL with a folder per class.
+        records: folder or URL with TFRecord files.
+        cache: folder for local copies, or None.
+    """
+
+    images: str
+    records: str
+    cache: str | None
+
+
+Contender = Callable[[Job], int]
+CASES: dict[str, dict[str, Contender]] = {}
+
+
+def contender(case: str, name: str) -> Callable[[Contender], Contender]:
+    """Adds a contender to a case. It returns how many images it has read."""
+
+    def add(function: Contender) -> Contender:
+        CASES.setdefault(case, {})[name] = function
+        return function
+
+    return add
+
+
+# ---- mox, without a framework --------------------------------------------------------------------
+
+
+def mox_raw(job: Job, **options):
+    import mox_core as mox
+
+    mox.set_flag("silent", True)
+    meta = mox.ImageClassificationRawMetadata(job.images)
+    return mox.ImageClassificationRawDataset(
+        meta, BATCH, num_epochs=1, cache_dir=job.cache, remove_cache_on_finish=False, **options
+    )
+
+
+def mox_records(job: Job, **options):
+    import mox_core as mox
+
+    mox.set_flag("silent", True)
+    meta = mox.ImageClassificationTFRecordMetadata(job.records, "*.tfrecord")
+    return mox.ImageClassificationTFRecordDataset(
+        meta, BATCH, num_epochs=1, cache_dir=job.cache, remove_cache_on_finish=False, **options
+    )
+
+
+def augmentation():
+    import mox_core as mox
+
+    return mox.get_data_augmentation_fn("resnet_v1_50", mox.ModeKeys.TRAIN, SIZE, SIZE)
+
+
+def total(batches) -> int:
+    return sum(len(batch[-1]) for batch in batches)
+
+
+@contender("bytes", "mox")
+def mox_bytes(job):
+    return total(mox_raw(job).get(["image_buf", "label"]))
+
+
+@contender("resized", "mox")
+def mox_resized(job):
+    return total(mox_raw(job, image_size=SIZE))
+
+
+@contender("augmented", "mox")
+def mox_augmented(job):
+    return total(mox_raw(job, augmentation_fn=augmentation()))
+
+
+@contender("tfrecord", "mox")
+def mox_tfrecord(job):
+    return total(mox_records(job, image_size=SIZE))
+
+
+# ---- By hand, without a framework ----------------------------------------------------------------
+
+
+def by_hand(job, load):
+    """Files in a random order through a thread pool, batched."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    files = [str(path) for path in Path(job.images).glob("*/*.jpg")]
+    labels = [int(Path(path).parent.name[1:]) for path in files]
+    order = np.random.default_rng(0).permutation(len(files))
+    seen = 0
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1) as pool:
+        rows = []
+        for image, index in zip(pool.map(load, [files[i] for i in order]), order, strict=True):
+            rows.append((image, labels[index]))
+            if len(rows) == BATCH:
+                seen += len(make_batch(rows))
+                rows = []
+    return seen + len(rows)
+
+
+def make_batch(rows):
+    import numpy as np
+
+    if isinstance(rows[0][0], bytes):
+        return [image for image, _ in rows]
+    return np.stack([image for image, _ in rows])
+
+
+@contender("bytes", "by hand")
+def hand_bytes(job):
+    return by_hand(job, lambda path: Path(path).read_bytes())
+
+
+def decode(data):
+    import cv2
+    import numpy as np
+
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@contender("resized", "by hand")
+def hand_resized(job):
+    import cv2
+
+    def load(path):
+        image = decode(Path(path).read_bytes())
+        return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
+
+    return by_hand(job, load)
+
+
+def decode_some(job, part):
+    """Decodes a part of the images, whose contents are in memory before the clock starts."""
+    files = sorted(str(path) for path in Path(job.images).glob("*/*.jpg"))[part[0] :: part[1]]
+    contents = [Path(path).read_bytes() for path in files]
+    began = time.perf_counter()
+    for content in contents:
+        decode(content)
+    return len(files), time.perf_counter() - began
+
+
+@contender("decode limit", "opencv")
+def decode_limit(job):
+    import multiprocessing
+
+    cores = len(os.sched_getaffinity(0))
+    with multiprocessing.get_context("fork").Pool(cores) as pool:
+        parts = [(job, (number, cores)) for number in range(cores)]
+        done = pool.starmap(decode_some, parts)
+        pool.close()
+        pool.join()
+    DECODE_SECONDS.append(max(seconds for _, seconds in done))
+    return sum(count for count, _ in done)
+
+
+DECODE_SECONDS: list[float] = []
+
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+
+def make_data(work: Path, count: int) -> tuple[Path, Path]:
+    """Writes the images and TFRecord files, unless they are there."""
+    images, records = work / f"images-{count}", work / f"records-{count}"
+    if records.exists():
+        return images, records
+    import cv2
+    import numpy as np
+
+    from mox_core.data.example import format_example
+    from mox_core.data.tfrecord import TFRecordWriter
+
+    chance = np.random.default_rng(7)
+    aim = TOTAL_BYTES / IMAGES
+    for number in range(count):
+        folder = images / f"d{number % FOLDERS}"
+        folder.mkdir(parents=True, exist_ok=True)
+        small = chance.integers(0, 256, (24, 32, 3), np.uint8)
+        picture = cv2.resize(small, (500, 375), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        grain = chance.integers(-24, 25, (188, 250, 3), np.int16).repeat(2, 0).repeat(2, 1)
+        pixels = np.clip(picture + grain[:375, :500], 0, 255).astype(np.uint8)
+        quality = 90
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        while len(data) > aim * 1.02 and quality > 40:
+            quality -= 4
+            data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        (folder / f"{number:05d}.jpg").write_bytes(data)
+    files = sorted(images.glob("*/*.jpg"))
+    random.Random(0).shuffle(files)
+    temporary = Path(tempfile.mkdtemp(dir=work))
+    for part in range(RECORD_FILES):
+        with TFRecordWriter(temporary / f"train-{part}.tfrecord") as writer:
+            for path in files[part::RECORD_FILES]:
+                label = int(path.parent.name[1:])
+                features = {"image/encoded": path.read_bytes(), "image/class/label": label}
+                writer.write(format_example(features))
+    temporary.rename(records)
+    return images, records
+
+
+class RcloneServer:
+    """`rclone serve s3` over the data."""
+
+    def __init__(self, root: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        beside = Path(sys.executable).with_name("rclone")
+        rclone = str(beside) if beside.exists() else shutil.which("rclone") or "rclone"
+        command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{self.port}"]
+        command += ["--auth-key", f"{AK},{SK}", "--config", os.devnull, str(root)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit("rclone does not listen")
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "ACCESS_KEY_ID": AK,
+            "SECRET_ACCESS_KEY": SK,
+            "S3_ENDPOINT": f"127.0.0.1:{self.port}",
+            "S3_USE_HTTPS": "0",
+        }
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+# ---- Measuring -----------------------------------------------------------------------------------
+
+
+def cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def measure(case: str, name: str, job: Job) -> dict[str, float]:
+    """In the contender's process: reads one epoch."""
+    function = CASES[case][name]
+    warm = getattr(function, "imports", ())
+    for module in ("numpy", "cv2", "mox_core.data", *warm):
+        __import__(module)
+    began, used = time.perf_counter(), cpu_seconds()
+    count = function(job)
+    wall, cpu = time.perf_counter() - began, cpu_seconds() - used
+    if DECODE_SECONDS:
+        wall = DECODE_SECONDS[0]
+    return {"images": count, "images_per_sec": count / wall, "cpu_ms": 1e3 * cpu / count}
+
+
+def run_one(case: str, name: str, job: Job, environment: dict[str, str]) -> dict[str, float] | None:
+    command = [sys.executable, __file__, "--measure", json.dumps([case, name, asdict(job)])]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        print(f"{case}, {name} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--work", default="/tmp/mox/bench_data", type=Path)
+    parser.add_argument("--count", type=int, default=IMAGES, help="images")
+    parser.add_argument("--cases", help="some of: " + ", ".join(CASES))
+    parser.add_argument("--only", help="contenders whose names begin with one of these")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--remote", action="store_true", help="from rclone serve s3 as well")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        case, name, fields = json.loads(args.measure)
+        print(json.dumps(measure(case, name, Job(**fields))))
+        return
+    args.work.mkdir(parents=True, exist_ok=True)
+    images, records = make_data(args.work, args.count)
+    wanted = args.cases.split(",") if args.cases else list(CASES)
+    only = tuple(args.only.split(",")) if args.only else ("",)
+    local = Job(str(images), str(records), None)
+    plan = [
+        (case, name, "local", local)
+        for case in wanted
+        for name in CASES[case]
+        if name.startswith(only)
+    ]
+    server = None
+    environment: dict[str, str] = {}
+    if args.remote:
+        root = args.work / "remote"
+        (root / BUCKET).mkdir(parents=True, exist_ok=True)
+        for folder in (images, records):
+            if not (root / BUCKET / folder.name).exists():
+                shutil.copytree(folder, root / BUCKET / folder.name)
+        server = RcloneServer(root)
+        environment = server.environment()
+        cache = args.work / "cache"
+        urls = [f"s3://{BUCKET}/{folder.name}" for folder in (images, records)]
+        for case in wanted:
+            for name in CASES[case]:
+                if name.startswith(only) and name.startswith("mox"):
+                    plan.append((case, name, "remote", Job(*urls, None)))
+                    plan.append((case, name, "remote, first epoch", Job(*urls, str(cache))))
+                    plan.append((case, name, "remote, cached", Job(*urls, str(cache))))
+    results: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    try:
+        for number in range(args.rounds):
+            shift = 0 if args.remote else number % len(plan)
+            for case, name, where, job in plan[shift:] + plan[:shift]:
+                if where == "remote, first epoch":
+                    shutil.rmtree(args.work / "cache", ignore_errors=True)
+                one = run_one(case, name, job, environment)
+                if one:
+                    results.setdefault((case, where, name), []).append(one)
+                    print(f"{case:13} {where:20} {name:18} {one['images_per_sec']:8.0f}/s", end="")
+                    print(f" {one['cpu_ms']:7.2f} ms CPU", flush=True)
+    finally:
+        if server:
+            server.close()
+    report(results, args)
+
+
+def report(results, args) -> None:
+    """Prints the table; ratios are medians over the rounds."""
+    heads = ("case", "from", "reader", "images/s, median (lowest to highest)", "CPU ms/image")
+    print(f"\n| {' | '.join(heads)} | mox over it |")
+    print("|---|---|---|---|---|---|")
+    rows = []
+    for (case, where, name), ones in results.items():
+        rates = [one["images_per_sec"] for one in ones]
+        cpu = statistics.median(one["cpu_ms"] for one in ones)
+        ratio = None
+        mine = results.get((case, where, "mox"))
+        if mine and name != "mox":
+            pairs = zip(mine, ones, strict=False)
+            ratio = statistics.median(a["images_per_sec"] / b["images_per_sec"] for a, b in pairs)
+        shown = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+        print(
+            f"| {case} | {where} | {name} | {shown} | {cpu:.2f} | {ratio:.2f} |"
+            if ratio
+            else f"| {case} | {where} | {name} | {shown} | {cpu:.2f} | |"
+        )
+        rows.append({"case": case, "from": where, "reader": name, "rounds": ones, "ratio": ratio})
+    if args.json:
+        about = {
+            "count": args.count,
+            "rounds": args.rounds,
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg(),
+        }
+        args.json.write_text(json.dumps({"about": about, "results": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
