@@ -23,10 +23,15 @@ use_graph_mode(tensorflow)
 tf: Any = tensorflow.compat.v1
 tf2: Any = tensorflow
 
+as_it_is: Any = tf.autograph.experimental.do_not_convert
+"""Decorates a function of a data set, which TensorFlow then does not rewrite: that takes long."""
+
+
 __all__ = [
     "DATASET",
     "TENSORFLOW_FOLDER",
     "VARIABLE",
+    "as_it_is",
     "check_version",
     "chrome_trace",
     "compile_on_cpu",

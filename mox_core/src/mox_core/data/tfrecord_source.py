@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections import OrderedDict
@@ -152,6 +153,14 @@ class TFRecordSource(Source):
         self._blocks = self._cut()
         self._block_starts = np.cumsum(self._blocks) - self._blocks
         self._begin()
+
+    def with_parse(self, parse: Callable[[bytes], Sample]) -> TFRecordSource:
+        """The same records, parsed in another way."""
+        other = copy.copy(self)
+        other._parse = parse
+        other.features = getattr(parse, "features", Source.features)
+        other._begin()
+        return other
 
     def _begin(self) -> None:
         self._lock = threading.Lock()

@@ -1,7 +1,8 @@
 """Notices samples that got lost on their way through a `tf.data` pipeline, and says which.
 
-An operation of TensorFlow that fails knows nothing of the file that it was fed. So a pipeline leaves
-out what fails; samples are numbered, and where a number is missing, Python looks for the reason.
+An operation of TensorFlow that fails knows nothing of the file that it was fed. So a pipeline
+leaves out what fails; samples are numbered, and where a number is missing, Python looks for the
+reason.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from mox_core.data import SampleError
 from mox_core.data.loading import BadSamples
 from mox_core.errors import DataError
 from mox_tf.datasets.streams import POSITION, Position
-from mox_tf.tf1 import tf
+from mox_tf.tf1 import as_it_is, tf
 
 __all__ = ["guarded"]
 
@@ -38,21 +41,35 @@ def guarded(
         TensorFlow's clothes, if the policy is to stop.
     """
     bad = BadSamples(on_error)
-    in_a_row = [0, -1]  # how many got lost one after the other, up to which
+    position.patient = on_error == "skip"
+    known: dict[int, SampleError] = {}
 
-    def report(first: Any, end: Any) -> Any:
-        for place in range(int(first), int(end)):
-            index = position.index(place)
-            error = position.errors.pop(place, None) or reason(index)
-            bad.met(error)
-            in_a_row[0] = in_a_row[0] + 1 if place == in_a_row[1] + 1 else 1
-            in_a_row[1] = place
-        if end == position.count:
-            bad.report(int(end))
-            if bad.count >= int(end) > 0:
-                raise DataError(f"none of the {int(end)} samples can be read.")
-        return end
+    def error_at(place: int) -> SampleError:
+        error = position.errors.pop(place, None)
+        if error is not None:
+            return error
+        index = position.index(place)
+        if index not in known:
+            known[index] = reason(index)
+        return known[index]
 
+    def report(expected: Any, place: Any) -> Any:
+        """Called at the first sample, after a gap, and at the end."""
+        place, last = int(place), min(int(place), position.handed_out)
+        ended = place == position.end
+        if ended:
+            _raise_failure(position, bad, error_at)
+        else:
+            position.arrived = True
+        for lost in range(max(int(expected), 0), last):
+            bad.met(error_at(lost))
+        if ended:
+            bad.report(last)
+            if bad.count >= last > 0:
+                raise DataError(f"none of the {last} samples can be read.")
+        return np.int64(place)
+
+    @as_it_is
     def check(expected: Any, sample: dict[str, Any]) -> Any:
         place = sample[POSITION]
 
@@ -60,18 +77,30 @@ def guarded(
             with tf.control_dependencies([tf.py_func(report, [expected, place], tf.int64)]):
                 return place + 1
 
-        after = tf.cond(tf.equal(place, expected), lambda: place + 1, ask)
-        return after, sample
+        return tf.cond(tf.equal(place, expected), lambda: place + 1, ask), sample
 
     dataset = dataset.ignore_errors()
-    if position.count is not None:
-        dataset = dataset.concatenate(_end(dataset, position.count))
-    dataset = dataset.scan(tf.constant(0, tf.int64), check)
-    if position.count is not None:
-        dataset = dataset.take_while(lambda sample: tf.less(sample[POSITION], position.count))
+    dataset = dataset.concatenate(_end(dataset, position.end))
+    dataset = dataset.scan(tf.constant(-1, tf.int64), check)
+    dataset = dataset.take_while(as_it_is(lambda sample: tf.less(sample[POSITION], position.end)))
     return dataset.map(_without_position)
 
 
+def _raise_failure(
+    position: Position, bad: BadSamples, error_at: Callable[[int], SampleError]
+) -> None:
+    """Raises what ended the reading, if anything did."""
+    if position.failure is None:
+        return
+    if position.arrived or not isinstance(position.failure, DataError):
+        raise position.failure
+    first = error_at(0)
+    if bad.policy == "stop":
+        bad.met(first)
+    raise DataError(f"{position.failure}; the first one: {first}")
+
+
+@as_it_is
 def _without_position(sample: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sample.items() if name != POSITION}
 
@@ -79,6 +108,7 @@ def _without_position(sample: dict[str, Any]) -> dict[str, Any]:
 def _end(dataset: Any, count: int) -> Any:
     """One more element, which comes last whatever gets lost."""
 
+    @as_it_is
     def make(_: Any) -> dict[str, Any]:
         element = {name: _empty(spec) for name, spec in dataset.element_spec.items()}
         element[POSITION] = tf.constant(count, tf.int64)

@@ -17,7 +17,7 @@ from mox_tf.datasets.streams import CHANCE, POSITION, Stream, path_stream, reade
 from mox_tf.failures import first_line
 from mox_tf.preprocessing.decoding import decode
 from mox_tf.preprocessing.functions import DataAugmentationFn
-from mox_tf.tf1 import tf
+from mox_tf.tf1 import as_it_is, tf
 
 __all__ = ["ImageTensors"]
 
@@ -69,6 +69,7 @@ class ImageTensors:
         """Read, decoded, checked for what got lost, batched."""
         stream = self._stream(self._needed(keys))
 
+        @as_it_is
         def prepare(sample: dict[str, Any]) -> dict[str, Any]:
             prepared = self.prepare(sample, keys)
             return {POSITION: sample[POSITION], **prepared}
@@ -88,7 +89,7 @@ class ImageTensors:
         names = [_CONTENT if name == "image" else name for name in features]
         stream = self._stream(names)
         dataset = guarded(
-            stream.dataset.map(self._read, num_parallel_calls=self.num_readers),
+            stream.dataset.map(as_it_is(self._read), num_parallel_calls=self.num_readers),
             stream.position,
             on_error=self.on_error,
             reason=lambda index: self._reason(index, []),
@@ -96,6 +97,7 @@ class ImageTensors:
         if self.batch_size is not None:
             dataset = dataset.batch(self.batch_size, self.drop_remainder)
 
+        @as_it_is
         def preprocess(sample: dict[str, Any]) -> dict[str, Any]:
             returned = self.preprocess_fn(*(sample[name] for name in names))
             if not isinstance(returned, (tuple, list)) or len(returned) != len(features):
@@ -113,12 +115,12 @@ class ImageTensors:
             # One image at a time, so out of the batches and back.
             dataset = dataset.unbatch() if self.batch_size is not None else dataset
             dataset = dataset.map(
-                lambda one: {**one, "image": self._augmented(one["image"], one[CHANCE])},
+                as_it_is(lambda one: {**one, "image": self._augmented(one["image"], one[CHANCE])}),
                 num_parallel_calls=self._calls(),
             )
             if self.batch_size is not None:
                 dataset = dataset.batch(self.batch_size, self.drop_remainder)
-        return dataset.map(lambda sample: {key: sample[key] for key in keys})
+        return dataset.map(as_it_is(lambda sample: {key: sample[key] for key in keys}))
 
     def _batched(self, dataset: Any, keys: list[str]) -> Any:
         if self.batch_size is None:
@@ -233,31 +235,39 @@ class ImageTensors:
         """Finds out why a sample got lost, by doing the same once more."""
         name = self.source.name(index)
         try:
-            sample = self.source.read(index)
+            sample = self._sample(index)
         except SampleError as error:
             return error
-        message = self._failure(index, sample, keys)
-        if isinstance(sample.get("image"), bytes):
-            try:
-                decode_image(sample["image"])
-            except DataError as error:
-                return SampleError(name, str(error))
-            kind = _foreign(sample["image"])
-            if kind is not None:
-                return SampleError(name, f"is a {kind} file, which TensorFlow cannot decode")
-        return SampleError(name, message or "could not be read at the first try")
+        why = self._known_reason(sample) or self._failure(sample, keys)
+        return SampleError(name, why or "could not be read at the first try, but at the second")
 
-    def _failure(self, index: int, sample: dict[str, Any], keys: Sequence[str]) -> str | None:
+    def _sample(self, index: int) -> dict[str, Any]:
+        """Reads what a stream gives of a sample."""
+        return _renamed(self.source.read(index))
+
+    def _known_reason(self, sample: dict[str, Any]) -> str | None:
+        """Says what is wrong with a sample better than TensorFlow does, where possible."""
+        content = sample.get(_CONTENT)
+        if not isinstance(content, bytes):
+            return None
+        try:
+            decode_image(content)
+        except DataError as error:
+            return str(error)
+        kind = _foreign(content)
+        return None if kind is None else f"is a {kind} file, which TensorFlow cannot decode"
+
+    def _failure(self, sample: dict[str, Any], keys: Sequence[str]) -> str | None:
         """TensorFlow's message for a sample, if it fails again."""
-        specs = self._columns()
         # In a pool of its own: this is called from a thread of the session that waits for it.
         config = tf.ConfigProto(use_per_session_threads=True)
         with tf.Graph().as_default(), tf.Session(config=config) as session:
             fed = {CHANCE: tf.constant([0, 0]), POSITION: tf.constant(0, tf.int64)}
-            for column, value in _renamed(sample).items():
-                if column in specs:
+            for column, spec in self._columns().items():
+                if column in sample:
+                    value = sample[column]
                     value = np.asarray(value, object) if isinstance(value, bytes) else value
-                    fed[column] = tf.constant(value, specs[column].dtype, specs[column].shape)
+                    fed[column] = tf.constant(value, spec.dtype, spec.shape)
             try:
                 session.run(list(self.prepare(fed, keys).values()))
             except tf.errors.OpError as error:

@@ -13,14 +13,20 @@ from typing import Any
 import numpy as np
 
 from mox_core.data import FileSource, Order, SampleError, tickets
+from mox_core.errors import DataError
 from mox_tf.tf1 import tf, tf2
 
-__all__ = ["Position", "Stream", "path_stream", "reader_stream"]
+__all__ = ["CHANCE", "POSITION", "Position", "Stream", "path_stream", "reader_stream"]
 
 _TOGETHER = 16
 """Samples that are handed over at a time."""
 
 _PATHS_TOGETHER = 256
+
+_UNDERWAY = 1024
+"""More samples than are ever on their way through a pipeline."""
+
+_NEVER = 2**62
 
 POSITION = "position"
 """Column: how many samples come before this one."""
@@ -30,28 +36,54 @@ CHANCE = "chance"
 
 
 class Position:
-    """Finds the sample at a place of an order again.
+    """What Python knows of the samples that it handed out.
 
     Args:
         order: of the samples.
         total: samples of the source.
+
+    Attributes:
+        patient: whether to go on until a whole epoch was in vain.
+        errors: position -> why the sample there could not be read.
+        failure: what ended the reading altogether.
+        handed_out: how many samples were.
+        arrived: whether any sample came through the pipeline.
     """
 
     def __init__(self, order: Order, total: int) -> None:
         self._order = order
         self._total = total
+        self.patient = False
         self.errors: dict[int, SampleError] = {}
+        self.failure: Exception | None = None
+        self.handed_out = 0
+        self.arrived = False
 
     @property
-    def count(self) -> int | None:
-        """Samples of all epochs; None: there is no end."""
+    def end(self) -> int:
+        """What comes after the last sample: a place that leaves a gap, so that it is noticed."""
         epochs = self._order.num_epochs
-        return None if epochs is None else epochs * len(self._order)
+        return _NEVER if epochs is None else epochs * len(self._order) + 1
 
     def index(self, position: int) -> int:
         """The number of the sample in the source."""
         epoch, place = divmod(position, len(self._order))
         return int(self._order.epoch(self._order.first_epoch + epoch)[place])
+
+    def note(self, some: int) -> None:
+        """Counts samples that are handed out.
+
+        Raises:
+            DataError: very many were, and none came through.
+        """
+        self.handed_out += some
+        enough = _UNDERWAY + (len(self._order) if self.patient else 0)
+        if not self.arrived and self.handed_out > enough:
+            raise DataError("no sample can be read")
+
+    def ended_by(self, error: Exception) -> None:
+        """Notes what ended the reading; to raise it would only lose it like a sample."""
+        self.failure = error
 
 
 class Stream:
@@ -95,9 +127,10 @@ def path_stream(source: FileSource, order: Order, columns: Mapping[str, Any], se
                 values = [makers[name](ticket % len(source)) for ticket in some]
                 chunk[name] = _column(values, columns[name])
             done += len(some)
+            position.note(len(some))
             yield chunk
 
-    return Stream(_elements(chunks, columns), position)
+    return Stream(_elements(chunks, columns, position), position)
 
 
 def reader_stream(
@@ -129,6 +162,7 @@ def reader_stream(
                         position.errors[place] = sample
                     else:
                         good.append((place, ticket, sample))
+                position.note(len(some))
                 if good:
                     yield chunk_of(good)
         finally:
@@ -143,7 +177,7 @@ def reader_stream(
             chunk[name] = _column([sample[name] for _, _, sample in good], spec)
         return chunk
 
-    return Stream(_elements(chunks, columns), position)
+    return Stream(_elements(chunks, columns, position), position)
 
 
 def _numbered(some: list[int], done: int, total: int, seed: int) -> dict[str, Any]:
@@ -161,7 +195,9 @@ def _column(values: list[Any], spec: Any) -> Any:
     return np.stack([np.asarray(value, spec.dtype.as_numpy_dtype) for value in values])
 
 
-def _elements(chunks: Callable[[], Iterator[Any]], columns: Mapping[str, Any]) -> Any:
+def _elements(
+    chunks: Callable[[], Iterator[Any]], columns: Mapping[str, Any], position: Position
+) -> Any:
     specs = {
         POSITION: tf.TensorSpec([], tf.int64),
         CHANCE: tf.TensorSpec([2], tf.int32),
@@ -171,4 +207,11 @@ def _elements(chunks: Callable[[], Iterator[Any]], columns: Mapping[str, Any]) -
         name: tf.TensorSpec([None, *spec.shape.as_list()], spec.dtype)
         for name, spec in specs.items()
     }
-    return tf2.data.Dataset.from_generator(chunks, output_signature=many).unbatch()
+
+    def until_it_fails() -> Iterator[Any]:
+        try:
+            yield from chunks()
+        except Exception as error:
+            position.ended_by(error)
+
+    return tf2.data.Dataset.from_generator(until_it_fails, output_signature=many).unbatch()
