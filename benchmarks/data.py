@@ -202,6 +202,111 @@ def decode_limit(job):
 DECODE_SECONDS: list[float] = []
 
 
+# ---- PyTorch -------------------------------------------------------------------------------------
+
+
+def torch_raw(job, **options):
+    import mox_torch as mox
+
+    mox.set_flag("silent", True)
+    meta = mox.ImageClassificationRawMetadata(job.images)
+    return mox.ImageClassificationRawDataset(
+        meta, BATCH, num_epochs=1, cache_dir=job.cache, remove_cache_on_finish=False, **options
+    )
+
+
+@contender("torch augmented", "mox")
+def torch_augmented(job):
+    return total(torch_raw(job, augmentation_fn=augmentation()))
+
+
+@contender("torch augmented", "mox, threads")
+def torch_threads(job):
+    import torch
+
+    batches = mox_raw(job, augmentation_fn=augmentation())
+    return total([torch.from_numpy(column) for column in batch] for batch in batches)
+
+
+class ImageFolder:
+    """What torchvision's ImageFolder does, with its usual training transforms, over Pillow."""
+
+    def __init__(self, folder, decoder):
+        self.files = sorted(str(path) for path in Path(folder).glob("*/*.jpg"))
+        self.labels = [int(Path(path).parent.name[1:]) for path in self.files]
+        self.decoder = decoder
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        import numpy as np
+        import torch
+
+        load = load_with_pillow if self.decoder == "pillow" else load_with_opencv
+        pixels = torch.from_numpy(load(self.files[index], np.random.default_rng(index)))
+        image = pixels.permute(2, 0, 1).float().div_(255)  # ToTensor
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        return image.sub_(mean[:, None, None]).div_(std[:, None, None]), self.labels[index]
+
+
+def vgg_window(width, height, chance):
+    """Scale the smaller side to 256..512, cut 224 x 224: what resnet_v1_50's augmentation does."""
+    side = int(chance.integers(256, 513))
+    scale = side / min(width, height)
+    left = int(chance.integers(0, int(width * scale) - SIZE + 1))
+    top = int(chance.integers(0, int(height * scale) - SIZE + 1))
+    return [round(x / scale) for x in (left, top, left + SIZE, top + SIZE)]
+
+
+def load_with_pillow(path, chance):
+    import numpy as np
+    from PIL import Image
+
+    image = Image.open(path).convert("RGB")
+    box = vgg_window(*image.size, chance)
+    image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box)
+    if chance.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.array(image)
+
+
+def load_with_opencv(path, chance):
+    import cv2
+    import numpy as np
+
+    image = decode(Path(path).read_bytes())
+    left, top, right, bottom = vgg_window(image.shape[1], image.shape[0], chance)
+    image = cv2.resize(image[top:bottom, left:right], (SIZE, SIZE))
+    return np.ascontiguousarray(image[:, ::-1]) if chance.random() < 0.5 else image
+
+
+def data_loader(job, decoder):
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(
+        ImageFolder(job.images, decoder),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=len(os.sched_getaffinity(0)),
+    )
+    return total(loader)
+
+
+@contender("torch augmented", "ImageFolder, Pillow")
+def folder_pillow(job):
+    return data_loader(job, "pillow")
+
+
+@contender("torch augmented", "ImageFolder, opencv")
+def folder_opencv(job):
+    return data_loader(job, "opencv")
+
+
+for function in (torch_augmented, torch_threads, folder_pillow, folder_opencv):
+    function.imports = ("torch", "mox_torch")
+
+
 # ---- Data ----------------------------------------------------------------------------------------
 
 

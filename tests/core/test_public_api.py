@@ -34,6 +34,8 @@ PUBLIC = [
     "file",
     "get_collection",
     "get_data_augmentation_fn",
+    "get_dataset",
+    "get_dataset_meta",
     "get_flag",
     "get_model_fn",
     "get_model_meta",

@@ -12,6 +12,7 @@ import mox_core as mox
 from mox_core.data import ArraySource, ImageDataset, ParallelReader, Shard, reading_as
 from mox_core.data.images import decode_image, resize_nearest
 from mox_core.data.source import SampleError
+from mox_core.engine import Cluster
 from mox_core.errors import DataError
 from mox_core.plugins import get_manager
 from mox_core.testing import ToyEngine
@@ -58,6 +59,9 @@ def test_the_data_set_itself_gives_image_and_label(meta):
 def test_batches_go_over_the_end_of_an_epoch(meta, drop, sizes):
     dataset = raw(meta, 5, num_epochs=2, drop_remainder=drop)
     assert [len(labels) for _, labels in dataset] == sizes
+    assert len(dataset.get(["label"])) == len(sizes)
+    with pytest.raises(TypeError, match="no length without num_epochs"):
+        len(raw(meta, 5).get(["label"]))
 
 
 def test_image_size_takes_the_nearest_pixels(meta, flowers):
@@ -385,3 +389,60 @@ def test_a_neutral_run_trains_and_evaluates(meta, tmp_path):
         get_manager().unregister("toy", kind="engine")
     assert trained.steps == 120
     assert result.metrics["accuracy"] == 1.0
+
+
+class OneOfTwo(ToyEngine):
+    """Says that it is the first of two processes that train together."""
+
+    def setup(self, config):
+        super().setup(config)
+        return Cluster(0, 2)
+
+
+@pytest.mark.parametrize("kind", ["generator", "function", "view"])
+def test_each_process_of_a_run_trains_on_its_part_and_evaluates_everything(meta, kind):
+    seen = {"TRAIN": [], "EVAL": []}
+
+    def batches(mode):
+        dataset = raw(meta, 1, num_epochs=2, image_size=4)
+        for images, labels, names in dataset.get(["image", "label", "image_name"]):
+            seen[str(mode)] += names.tolist()
+            yield images, labels
+
+    def input_fn(mode):
+        if kind == "view":
+            one_by_one = {"private_num_threads": 1, "augmentation_fn": note(mode)}
+            return raw(meta, 1, num_epochs=2, image_size=4, **one_by_one)
+        return batches(mode) if kind == "generator" else lambda: batches(mode)
+
+    def note(mode):
+        def augment(image):
+            seen[str(mode)].append(image.tobytes())
+            return image
+
+        return augment
+
+    def model_fn(inputs, mode):
+        images, labels = inputs
+        x = mox.nn.flatten(mox.nn.cast(images, "float32") / 255.0)
+        logits = mox.nn.fully_connected(x, 3, activation_fn=None)
+        loss = mox.nn.sparse_softmax_cross_entropy(logits, labels)
+        hook = mox.LogEvaluationMetricHook({"loss": loss}, 1, 6, samples_in_eval=12)
+        return mox.ModelSpec(loss=loss, log_info={"loss": loss}, hooks=[hook])
+
+    class Toy:
+        @staticmethod
+        @mox.hookimpl
+        def mox_engine(name):
+            return OneOfTwo()
+
+    get_manager().register(Toy, "one_of_two", kind="engine")
+    try:
+        optimizer = mox.get_optimizer_fn("sgd", learning_rate=0.01)
+        options = {"engine": "one_of_two", "auto_batch": False, "inter_mode": "EVAL"}
+        mox.run(input_fn, None, model_fn, optimizer, "TRAIN", **options)
+    finally:
+        get_manager().unregister("one_of_two", kind="engine")
+    assert len(seen["TRAIN"]) == 12
+    assert len(set(seen["TRAIN"][:6])) == len(set(seen["TRAIN"][6:])) == 6
+    assert len(set(seen["EVAL"])) == 12

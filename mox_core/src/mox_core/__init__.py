@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mox_core.data import (
         MultilabelClassificationRawMetadata as MultilabelClassificationRawMetadata,
     )
+    from mox_core.data import get_dataset as get_dataset
+    from mox_core.data import get_dataset_meta as get_dataset_meta
     from mox_core.engine import Engine as Engine
     from mox_core.errors import MoxError as MoxError
     from mox_core.flags import get_flag as get_flag
@@ -83,6 +85,8 @@ _PUBLIC = {
     "file": "mox_core",
     "get_collection": "mox_core.nn",
     "get_data_augmentation_fn": "mox_core.preprocessing",
+    "get_dataset": "mox_core.data",
+    "get_dataset_meta": "mox_core.data",
     "get_flag": "mox_core.flags",
     "get_model_fn": "mox_core.nets",
     "get_model_meta": "mox_core.nets",

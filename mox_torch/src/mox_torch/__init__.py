@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
     from mox_torch import dist as dist
     from mox_torch import learning_rate_scheduler as learning_rate_scheduler
+    from mox_torch.data import ImageClassificationRawDataset as ImageClassificationRawDataset
+    from mox_torch.data import (
+        ImageClassificationTFRecordDataset as ImageClassificationTFRecordDataset,
+    )
+    from mox_torch.data import (
+        MultilabelClassificationRawDataset as MultilabelClassificationRawDataset,
+    )
+    from mox_torch.data import get_dataset as get_dataset
     from mox_torch.engine import TorchEngine as TorchEngine
+    from mox_torch.networks import get_collection as get_collection
+    from mox_torch.networks import get_model_fn as get_model_fn
     from mox_torch.running import run as run
     from mox_torch.store import get_variable as get_variable
     from mox_torch.store import module as module
@@ -27,8 +37,14 @@ if TYPE_CHECKING:
     from mox_torch.store import var_scope as var_scope
 
 _OWN = {
+    "ImageClassificationRawDataset": "mox_torch.data",
+    "ImageClassificationTFRecordDataset": "mox_torch.data",
+    "MultilabelClassificationRawDataset": "mox_torch.data",
     "TorchEngine": "mox_torch.engine",
     "dist": "mox_torch",
+    "get_collection": "mox_torch.networks",
+    "get_dataset": "mox_torch.data",
+    "get_model_fn": "mox_torch.networks",
     "get_variable": "mox_torch.store",
     "learning_rate_scheduler": "mox_torch",
     "module": "mox_torch.store",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -14,12 +17,12 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import CheckpointError
 from mox_core.flags import registry
-from mox_torch.checkpoint_files import read_tensors
+from mox_torch.checkpoint_files import SUFFIX, read_tensors, write_tensors
 from mox_torch.distributed import Group, join, local_rank
 from mox_torch.export import FORMATS
 from mox_torch.flags import FLAG_NAMES, define_flags
+from mox_torch.model import to_numpy
 from mox_torch.program import TorchProgram
 from mox_torch.settings import Settings, read_settings
 
@@ -46,6 +49,7 @@ class TorchEngine(Engine):
             "gradient_clip_type",
             "loss_scale",
             "num_intra_threads",
+            "session_timeout",
             "trainable_exclude_patterns",
             "trainable_include_patterns",
             "use_fp16",
@@ -65,13 +69,16 @@ class TorchEngine(Engine):
             FlagError: flags that do not go together.
         """
         define_flags(registry())
-        self._settings = read_settings(config.towers, config.get_flag, local_rank())
+        self._settings = read_settings(config.towers, config.get_flag, local_rank(config.get_flag))
         threads = config.get_flag("num_intra_threads")
         if threads:
             self._threads = torch.get_num_threads()
             torch.set_num_threads(threads)
         self._group = join(self._settings.device, config.get_flag)
-        return self._group.cluster if self._group else Cluster()
+        if self._group is None:
+            return Cluster()
+        registry().set_default("rank", self._group.cluster.rank)
+        return self._group.cluster
 
     def build(self, request: ProgramRequest) -> TorchProgram:
         """Makes the program, which calls the user's functions once to see what they make."""
@@ -91,14 +98,24 @@ class TorchEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a safetensors file that has no record of mox."""
-        try:
-            tensors, _ = read_tensors(prefix)
-        except CheckpointError:
+        if not os.path.isfile(prefix + SUFFIX):
             return None
+        tensors, _ = read_tensors(prefix)
         return [
             VariableInfo(name, tuple(t.shape), str(t.dtype).removeprefix("torch."))
             for name, t in tensors.items()
         ]
+
+    def read_variables(self, prefix: str) -> dict[str, Any] | None:
+        """Reads a checkpoint for another engine."""
+        if not os.path.isfile(prefix + SUFFIX):
+            return None
+        tensors, _ = read_tensors(prefix)
+        return {name: to_numpy(tensor) for name, tensor in tensors.items()}
+
+    def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
+        """Writes another engine's variables as safetensors."""
+        write_tensors(prefix, {name: torch.tensor(value) for name, value in values.items()}, {})
 
     def close(self) -> None:
         """Gives the number of threads back, and leaves the other processes."""

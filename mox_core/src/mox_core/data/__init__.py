@@ -25,15 +25,26 @@ from mox_core.data.metadata import (
     MultilabelClassificationRawMetadata,
 )
 from mox_core.data.order import Order
+from mox_core.data.provider import (
+    DatasetMeta,
+    DatasetProvider,
+    TFRecordProvider,
+    get_dataset,
+    get_dataset_meta,
+    get_source,
+)
 from mox_core.data.reading import AsyncRawGenerator, ParallelReader
 from mox_core.data.shards import Shard, current_shard, reading_as
 from mox_core.data.source import ArraySource, FileSource, Sample, SampleError, Source
+from mox_core.data.splitting import split_image_classification_dataset
 from mox_core.data.tfrecord_source import ImageExample, TFRecordSource
 
 __all__ = [
     "ArraySource",
     "AsyncRawGenerator",
     "BaseTFRecordMetadata",
+    "DatasetMeta",
+    "DatasetProvider",
     "FileSource",
     "ImageClassificationRawDataset",
     "ImageClassificationRawMetadata",
@@ -51,8 +62,13 @@ __all__ = [
     "SampleLoader",
     "Shard",
     "Source",
+    "TFRecordProvider",
     "TFRecordSource",
     "current_shard",
+    "get_dataset",
+    "get_dataset_meta",
+    "get_source",
     "reading_as",
+    "split_image_classification_dataset",
     "tickets",
 ]

@@ -190,6 +190,8 @@ class View:
     Args:
         dataset: what is read.
         keys: the features.
+
+    `len` gives the number of batches, when num_epochs says where the end is.
     """
 
     def __init__(self, dataset: ImageDataset, keys: Sequence[str]) -> None:
@@ -202,6 +204,11 @@ class View:
         if self._dataset.batch_size is None:
             return self._batches()
         return prefetched(self._batches(), _BATCHES_AHEAD)
+
+    def __len__(self) -> int:
+        size = self._dataset.batch_size
+        drop = self._dataset.drop_remainder and size is not None
+        return self._order.batches(size or 1, drop_remainder=drop)
 
     def _batches(self) -> Iterator[list[Any]]:
         dataset = self._dataset

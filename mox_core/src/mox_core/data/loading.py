@@ -165,7 +165,7 @@ class SampleLoader:
         """Decodes, resizes and augments an image."""
         if isinstance(content, bytes):
             try:
-                content = decode_image(content)
+                content = decode_image(content, self.source.channels)
             except DataError as error:
                 raise SampleError(self.source.name(index), str(error)) from None
         if self.image_size is not None:

@@ -61,6 +61,17 @@ class Order:
         first, end = self._shard.bounds(self._total)
         return end - first
 
+    def batches(self, size: int, *, drop_remainder: bool) -> int:
+        """How many batches all epochs give this shard.
+
+        Raises:
+            TypeError: there is no end.
+        """
+        if self.num_epochs is None:
+            raise TypeError("a data set has no length without num_epochs")
+        count = len(self) * self.num_epochs
+        return count // size if drop_remainder else -(-count // size)
+
     def epoch(self, number: int) -> Indices:
         """The samples of one epoch of this shard, in order."""
         import numpy as np

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from inspect import isfunction
+from types import GeneratorType
+from typing import Any
 
 from mox_core.errors import DataError
 
-__all__ = ["Shard", "current_shard", "reading_as"]
+__all__ = ["Shard", "all_reading_as", "current_shard", "reading_as", "scope"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Shard:
         return total * self.index // self.count, total * (self.index + 1) // self.count
 
 
-_current = Shard()
+_scope: ContextVar[Shard | None] = ContextVar("mox shard", default=None)
 
 
 def current_shard() -> Shard:
@@ -49,15 +54,47 @@ def current_shard() -> Shard:
     Inside an input_fn of `mox.run` in mode TRAIN it is that of this process among those that train
     together; else it is everything.
     """
-    return _current
+    return _scope.get() or Shard()
+
+
+def scope() -> Shard | None:
+    """The part that `reading_as` has set; None outside of it."""
+    return _scope.get()
 
 
 @contextmanager
 def reading_as(shard: Shard) -> Iterator[None]:
     """Lets data sets that are made inside the with block read this part."""
-    global _current
-    before, _current = _current, shard
+    token = _scope.set(shard)
     try:
         yield
     finally:
-        _current = before
+        _scope.reset(token)
+
+
+def all_reading_as(shard: Shard, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function inside which, and inside of what it returns, data sets read this part.
+
+    What it returns may run later: a generator, or another function.
+    """
+
+    @functools.wraps(function)
+    def scoped(*args: Any, **kwargs: Any) -> Any:
+        with reading_as(shard):
+            result = function(*args, **kwargs)
+        if isinstance(result, GeneratorType):
+            return _each_as(shard, result)
+        return all_reading_as(shard, result) if isfunction(result) else result
+
+    return scoped
+
+
+def _each_as(shard: Shard, items: Generator[Any, None, None]) -> Iterator[Any]:
+    with closing(items):
+        while True:
+            with reading_as(shard):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item

@@ -53,11 +53,13 @@ class Source(ABC):
         features: the names of what a sample has.
         num_classes: how many classes there are; 0: not known.
         labels_to_names: label -> name; may be empty.
+        channels: of the images that files are decoded to: 3 or 1.
     """
 
     features: tuple[str, ...] = ("image", "label")
     num_classes: int = 0
     labels_to_names: Mapping[int, str] = {}
+    channels: int = 3
 
     @abstractmethod
     def __len__(self) -> int:
@@ -205,6 +207,7 @@ class ArraySource(Source):
         self.labels = labels
         self.labels_to_names = dict(labels_to_names)
         self.num_classes = len(self.labels_to_names)
+        self.channels = images.shape[3]
         self._where = where
 
     def __len__(self) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mox_core.crc32c import is_fast
 from mox_core.data.example import parse_example
 from mox_core.data.source import Sample, SampleError, Source
 from mox_core.data.tfrecord import FOOTER, HEADER, checked_data
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from mox_core.data.record_index import FileIndex
 
 __all__ = ["ImageExample", "TFRecordSource", "missing_feature"]
+
+LOG = logging.getLogger("mox")
 
 _BLOCK = 4 << 20
 """Bytes that are read at a time from a remote store."""
@@ -119,6 +124,7 @@ class TFRecordSource(Source):
         num_classes: how many classes there are; 0: not known.
         verify: whether to compare the checksums of the data.
         cache: keeps local copies of blocks; None: none.
+        channels: of the images that files are decoded to.
     """
 
     def __init__(
@@ -132,6 +138,7 @@ class TFRecordSource(Source):
         num_classes: int = 0,
         verify: bool = True,
         cache: LocalCache | None = None,
+        channels: int = 3,
     ) -> None:
         import numpy as np
 
@@ -139,9 +146,12 @@ class TFRecordSource(Source):
         self.index = list(index)
         self.labels_to_names = dict(labels_to_names or {})
         self.num_classes = num_classes
+        self.channels = channels
         self._parse = parse or ImageExample(self.labels_to_names)
         self.features = getattr(self._parse, "features", Source.features)
         self._verify = verify
+        if verify:
+            _hint_at_crc32c()
         self._cache = cache if versions is not None else None
         self._versions = versions
         self._paths = [None if is_remote(url) else locate(url).path for url in self.urls]
@@ -282,3 +292,12 @@ class TFRecordSource(Source):
         self._waiting_bytes += len(record)
         while self._waiting_bytes > _AHEAD:
             self._waiting_bytes -= len(self._waiting.popitem(last=False)[1])
+
+
+@cache
+def _hint_at_crc32c() -> None:
+    if not is_fast():
+        LOG.warning(
+            "The checksums of TFRecords are computed in Python, which may take more time than "
+            "decoding.\n  Install a faster way with:  pip install crc32c"
+        )

@@ -64,7 +64,7 @@ def mox_dataset(name: str) -> object | None:
         name: The entry-point name that was asked for.
 
     Returns:
-        A data set.
+        A `mox_core.data.DatasetProvider`.
         Stops at the first result that is not None.
     """
 
@@ -116,6 +116,34 @@ def mox_report_env() -> Mapping[str, str] | None:
 
     Returns:
         Names and values, each a short text, or None.
+    """
+
+
+# ---- Scripts: for `mox run` ----------------------------------------------------------------------
+
+
+@hookspec
+def mox_prepare_script(script: str) -> None:
+    """Prepares the process for a script, when its flags are known and `sys.argv` is the script's.
+
+    Args:
+        script: The path of the script that `mox run` is about to run.
+
+    Returns:
+        Nothing.
+    """
+
+
+@hookspec(firstresult=True)
+def mox_explain_error(error: BaseException) -> str | None:
+    """Says what an error that ended a script means; `mox run` prints it instead of a traceback.
+
+    Args:
+        error: The exception, with its traceback.
+
+    Returns:
+        What was wrong, where and what to do, in a line or two, or None to leave it to others.
+        Stops at the first result that is not None.
     """
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mox_core.checkpoint import CheckpointStore
-from mox_core.data.shards import Shard, reading_as
+from mox_core.data.shards import Shard, all_reading_as
 from mox_core.engine import Cluster, Engine, EngineConfig, ProgramRequest
 from mox_core.errors import EngineError, MoxError, ProcessLostError
 from mox_core.flags import get_flag
@@ -196,7 +196,7 @@ def _run_here(
     try:
         if export_format and plan.log_dir and cluster.is_chief:
             check_export(program.export_spec, staging.url_of(plan.log_dir))
-        run = RunState(plan, program, cluster, logger, guard.requested, staging)
+        run = RunState(plan, engine, program, cluster, logger, guard.requested, staging)
         hooks = _hooks(run, store)
         program.start()
         _despite_losses(run, hooks, lambda: load_variables(run, hooks))
@@ -232,8 +232,7 @@ def _input_fn_of(cluster: Cluster, input_fn: Callable[..., Any] | None) -> Any:
     def with_its_part(mode: str, *args: Any, **kwargs: Any) -> Any:
         training = ModeKeys.parse(mode) == ModeKeys.TRAIN
         shard = Shard(cluster.rank, cluster.world_size) if training else Shard()
-        with reading_as(shard):
-            return input_fn(mode, *args, **kwargs)
+        return all_reading_as(shard, input_fn)(mode, *args, **kwargs)
 
     return with_its_part
 

@@ -1,0 +1,115 @@
+"""What the flags say about devices and gradients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mox_core.errors import EngineError, FlagError
+from mox_mxnet.importing import load
+
+__all__ = ["Settings", "read_settings"]
+
+mx = load()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a program computes.
+
+    Args:
+        contexts: one for each tower.
+        kvstore: what adds up the gradients of several contexts.
+        loss_scale: factor of the loss while gradients are computed.
+        clip: limit of the gradients, or None.
+        clip_type: `"norm"` (of all gradients together) or `"value"` (each number).
+        trainable: name -> whether the flags let a variable be trained.
+    """
+
+    contexts: list[Any] = field(default_factory=lambda: [mx.cpu()])
+    kvstore: str = "local"
+    loss_scale: float = 1.0
+    clip: float | None = None
+    clip_type: str = "norm"
+    trainable: Callable[[str], bool] = lambda name: True
+
+
+def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int = 0) -> Settings:
+    """Reads the flags.
+
+    Args:
+        towers: how many were asked for.
+        get_flag: reads a flag.
+        local_rank: this process's number on its machine.
+
+    Raises:
+        EngineError: devices that are not there.
+        FlagError: flags that do not go together, or that MXNet cannot follow.
+    """
+    if get_flag("use_fp16"):
+        raise FlagError(
+            "--use_fp16: MXNet 1.9.1 has no training in half precision that works on CPUs, and "
+            "none was tried on GPUs.\n  Leave it out."
+        )
+    scale = get_flag("loss_scale")
+    if scale == "dynamic":
+        raise FlagError("--loss_scale dynamic needs half precision, which engine 'mxnet' lacks.")
+    clip = get_flag("gradient_clip")
+    clip_type = get_flag("gradient_clip_type")
+    if clip_type and not (clip is not None and clip > 0):
+        raise FlagError(
+            f"--gradient_clip is {clip}; --gradient_clip_type {clip_type} needs a number above 0."
+        )
+    if clip is not None and not clip_type:
+        raise FlagError(f"--gradient_clip {clip} needs --gradient_clip_type norm or value.")
+    contexts = _contexts(towers, get_flag, local_rank)
+    kvstore = get_flag("mxnet_kvstore")
+    if kvstore == "auto":
+        kvstore = "device" if contexts[0].device_type == "gpu" else "local"
+    return Settings(
+        contexts=contexts,
+        kvstore=kvstore,
+        loss_scale=float(scale),
+        clip=clip,
+        clip_type=clip_type or "norm",
+        trainable=_trainable(get_flag),
+    )
+
+
+def _contexts(towers: int, get_flag: Callable[[str], Any], local_rank: int) -> list[Any]:
+    wanted = get_flag("mxnet_device")
+    there = mx.context.num_gpus() if mx.runtime.Features().is_enabled("CUDA") else 0
+    if wanted == "auto":
+        wanted = "gpu" if there and not get_flag("clone_on_cpu") else "cpu"
+    if wanted == "cpu":
+        return [mx.cpu(number) for number in range(towers)]
+    first = local_rank * towers
+    if first + towers > there:
+        raise EngineError(
+            f"{towers} GPUs are asked for, from number {first} on, but this MXNet "
+            f"({mx.__version__}) finds {there}.\n"
+            "  Use --mxnet_device cpu, or an MXNet for GPUs (mxnet-cu112)."
+        )
+    return [mx.gpu(first + number) for number in range(towers)]
+
+
+def _trainable(get_flag: Callable[[str], Any]) -> Callable[[str], bool]:
+    include, exclude = (
+        _patterns(get_flag, f"trainable_{what}_patterns") for what in ("include", "exclude")
+    )
+    return lambda name: (
+        (not include or any(one.search(name) for one in include))
+        and not any(one.search(name) for one in exclude)
+    )
+
+
+def _patterns(get_flag: Callable[[str], Any], flag: str) -> list[re.Pattern[str]]:
+    texts = [part.strip() for part in (get_flag(flag) or "").split(",") if part.strip()]
+    try:
+        return [re.compile(text) for text in texts]
+    except re.error as error:
+        raise FlagError(
+            f"--{flag}: {error.pattern!r} is not a regular expression: {error}."
+        ) from error
