@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -366,6 +365,31 @@ def test_raw_pixels_in_tfrecords(tmp_path):
     assert name == b"dog"
 
 
+def test_data_sets_by_name_from_records_and_from_their_original_files(tmp_path):
+    import gzip
+    import struct
+
+    with TFRecordWriter(tmp_path / "slim" / "mnist_train.tfrecord") as writer:
+        content = cv2.imencode(".png", np.full((28, 28), 7, np.uint8))[1].tobytes()
+        writer.write(format_example({"image/encoded": content, "image/class/label": 4}))
+    (tmp_path / "idx").mkdir()
+    images = gzip.compress(struct.pack(">4i", 2051, 2, 28, 28) + bytes(28 * 28 * 2))
+    (tmp_path / "idx" / "t10k-images-idx3-ubyte.gz").write_bytes(images)
+    labels = gzip.compress(struct.pack(">2i", 2049, 2) + bytes([3, 8]))
+    (tmp_path / "idx" / "t10k-labels-idx1-ubyte.gz").write_bytes(labels)
+
+    def rows(split, folder):
+        dataset = mox.get_dataset("mnist", split, tmp_path / folder, num_epochs=1, shuffle=False)
+        return read(lambda: dataset.get(["image", "label", "label_desc"][: 2 + (split == "train")]))
+
+    [(image, label, name)] = rows("train", "slim")
+    assert (image.shape, image.max(), label, name) == ((28, 28, 1), 7, 4, b"4")
+    assert [(image.shape, label) for image, label in rows("test", "idx")] == [
+        ((28, 28, 1), 3),
+        ((28, 28, 1), 8),
+    ]
+
+
 class NewStyle(BaseTFRecordDataset):
     def _build_features(self, label, angle):
         self._add_feature("number", label + 1)
@@ -615,4 +639,5 @@ def test_names_that_scripts_import():
     assert mox.datasets.ImageClassificationRawDataset is mox.ImageClassificationRawDataset
     assert mox.datasets.tfrecord_common is tfrecord_common
     assert mox.AsyncRawGenerator is AsyncRawGenerator
-    assert os.path.basename(raw_package.__path__[0]) == "raw"
+    assert callable(raw_package.raw_dataset.split_image_classification_dataset)
+    assert callable(tfrecord_common.get_tfrecord)

@@ -24,6 +24,7 @@ OF_TENSORFLOW = {
     "executor",
     "get_collection",
     "get_data_augmentation_fn",
+    "get_dataset",
     "get_optimizer_fn",
     "get_optimizer_wrapper_fn",
     "get_tfrecord",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mox_tf.datasets import (
         MultilabelClassificationRawDataset as MultilabelClassificationRawDataset,
     )
+    from mox_tf.datasets import get_dataset as get_dataset
     from mox_tf.datasets import get_tfrecord as get_tfrecord
     from mox_tf.engine import TensorFlowEngine as TensorFlowEngine
     from mox_tf.input_spec import InputSpec as InputSpec
@@ -51,6 +52,7 @@ _OWN = {
     "executor": "mox_tf",
     "get_collection": "mox_tf.scopes",
     "get_data_augmentation_fn": "mox_tf.preprocessing",
+    "get_dataset": "mox_tf.datasets",
     "get_optimizer_fn": "mox_tf.optimizers",
     "get_optimizer_wrapper_fn": "mox_tf.optimizer_wrappers",
     "get_tfrecord": "mox_tf.datasets",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         MultilabelClassificationRawMetadata as MultilabelClassificationRawMetadata,
     )
     from mox_core.data import ParallelReader as ParallelReader
+    from mox_core.data import get_dataset_meta as get_dataset_meta
+    from mox_tf.datasets.named import get_dataset as get_dataset
     from mox_tf.datasets.raw.raw_dataset import (
         ImageClassificationRawDataset as ImageClassificationRawDataset,
     )
@@ -47,6 +49,8 @@ _PLACES = {
     "MultilabelClassificationRawDataset": "mox_tf.datasets.raw.raw_dataset",
     "MultilabelClassificationRawMetadata": "mox_core.data",
     "ParallelReader": "mox_core.data",
+    "get_dataset": "mox_tf.datasets.named",
+    "get_dataset_meta": "mox_core.data",
     "get_tfrecord": "mox_tf.datasets.tfrecord_common",
 }
 

@@ -208,8 +208,8 @@ class ImageTensors:
         size = image_size_of(self.image_size)
         is_file = content.dtype == tf.string
         if is_file and size is None and isinstance(augment, DataAugmentationFn):
-            return augment.decode(content, chance)
-        image = decode(content) if is_file else content
+            return augment.decode(content, chance, self.source.channels)
+        image = decode(content, self.source.channels) if is_file else content
         if size is not None:
             image = tf.image.resize_nearest_neighbor(image[tf.newaxis], size)[0]
             image.set_shape([*size, image.shape[2]])

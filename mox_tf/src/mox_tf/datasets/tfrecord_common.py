@@ -87,26 +87,10 @@ class _RecordTensors(ImageTensors):
         return None
 
 
-class ImageClassificationTFRecordDataset(
-    _RecordTensors, mox_core.data.ImageClassificationTFRecordDataset
-):
-    """Images and labels in TFRecord files, as graph tensors.
+class ImageRecordTensors(_RecordTensors):
+    """A mixin for data sets of images and labels in TFRecord files, with TF-slim's features."""
 
-    The arguments are those of `mox_core.data.ImageClassificationTFRecordDataset`, with functions of
-    tensors; custom_feature_values are `tf.FixedLenFeature`s and the like, one for each of
-    custom_feature_keys. Without them, custom features are vectors of the type that the first record
-    has. Images are files in all records, or raw pixels in all.
-    """
-
-    def __init__(self, *args: Any, custom_feature_values: Any = None, **options: Any) -> None:
-        super().__init__(*args, custom_feature_values=custom_feature_values, **options)
-        keys = [key for key in self.source.features if key not in ("image", "label", "label_desc")]
-        values = list(custom_feature_values or ())
-        if values and len(values) != len(keys):
-            raise DataError(
-                f"custom_feature_values has {len(values)} entries for {len(keys)} keys."
-            )
-        self._custom = dict(zip(keys, values or map(self._vector, keys), strict=True))
+    _custom: Mapping[str, Any] = {}
 
     def parsing(self) -> dict[str, Any]:
         """Key -> what `tf.parse_single_example` is told about it."""
@@ -166,6 +150,28 @@ class ImageClassificationTFRecordDataset(
         values = self._first[key]
         dtype = tf.string if isinstance(values, list) else tf.as_dtype(values.dtype)
         return tf.FixedLenSequenceFeature([], dtype, allow_missing=True)
+
+
+class ImageClassificationTFRecordDataset(
+    ImageRecordTensors, mox_core.data.ImageClassificationTFRecordDataset
+):
+    """Images and labels in TFRecord files, as graph tensors.
+
+    The arguments are those of `mox_core.data.ImageClassificationTFRecordDataset`, with functions of
+    tensors; custom_feature_values are `tf.FixedLenFeature`s and the like, one for each of
+    custom_feature_keys. Without them, custom features are vectors of the type that the first record
+    has. Images are files in all records, or raw pixels in all.
+    """
+
+    def __init__(self, *args: Any, custom_feature_values: Any = None, **options: Any) -> None:
+        super().__init__(*args, custom_feature_values=custom_feature_values, **options)
+        keys = [key for key in self.source.features if key not in ("image", "label", "label_desc")]
+        values = list(custom_feature_values or ())
+        if values and len(values) != len(keys):
+            raise DataError(
+                f"custom_feature_values has {len(values)} entries for {len(keys)} keys."
+            )
+        self._custom = dict(zip(keys, values or map(self._vector, keys), strict=True))
 
 
 class BaseTFRecordDataset(_RecordTensors, ImageDataset):

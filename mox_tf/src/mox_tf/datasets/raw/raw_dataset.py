@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import mox_core.data
-from mox_core.data import AsyncRawGenerator
+from mox_core.data import (
+    AsyncRawGenerator,
+    ImageClassificationRawMetadata,
+    MultilabelClassificationRawMetadata,
+    split_image_classification_dataset,
+)
 from mox_tf.datasets.image_tensors import ImageTensors
 
 __all__ = [
     "AsyncRawGenerator",
     "ImageClassificationRawDataset",
+    "ImageClassificationRawMetadata",
     "MultilabelClassificationRawDataset",
+    "MultilabelClassificationRawMetadata",
+    "split_image_classification_dataset",
 ]
 
 
