@@ -404,15 +404,15 @@ def test_each_process_of_a_run_trains_on_its_part_and_evaluates_everything(meta,
     seen = {"TRAIN": [], "EVAL": []}
 
     def batches(mode):
-        training = mode == mox.ModeKeys.TRAIN
-        dataset = raw(meta, 1, num_epochs=2 if training else 1, image_size=4)
+        dataset = raw(meta, 1, num_epochs=2, image_size=4)
         for images, labels, names in dataset.get(["image", "label", "image_name"]):
             seen[str(mode)] += names.tolist()
             yield images, labels
 
     def input_fn(mode):
         if kind == "view":
-            return raw(meta, 1, num_epochs=2, image_size=4, augmentation_fn=note(mode))
+            one_by_one = {"private_num_threads": 1, "augmentation_fn": note(mode)}
+            return raw(meta, 1, num_epochs=2, image_size=4, **one_by_one)
         return batches(mode) if kind == "generator" else lambda: batches(mode)
 
     def note(mode):

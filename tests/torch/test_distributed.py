@@ -1,9 +1,10 @@
-"""Several real processes that torchrun starts, over gloo."""
+"""Several real processes over gloo, started in each of the ways that there are."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -14,29 +15,56 @@ import pytest
 from safetensors.numpy import load_file
 
 SCRIPT = Path(__file__).with_name("train_in_processes.py")
+PYTHON = sys.executable
 
 
-def start(*arguments, processes=2):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment["MOX_DEBUG"] = ""
-    command = [sys.executable, SCRIPT]
-    if processes > 1:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-        command += ["--master-addr=127.0.0.1", f"--master-port={port}", SCRIPT]
-    return subprocess.run(
-        [*command, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+@pytest.fixture
+def start():
+    """Starts a command; what still runs after the test is killed."""
+    started = []
+
+    def start(*command):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            list(map(str, command)),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def lines(done):
-    return sorted(re.findall(r"RANK \d: .*", done.stdout))
+def output_of(process, code=0):
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
+
+
+def free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def by_hand(start, *arguments, count=2):
+    hosts = ",".join(f"127.0.0.1:{port}" for port in free_ports(count))
+    flags = [(f"--worker_hosts={hosts}", f"--task_index={index}") for index in range(count)]
+    return [start(PYTHON, SCRIPT, *arguments, *own) for own in flags]
+
+
+def lines(output):
+    return sorted(re.findall(r"RANK \d: .*", output))
 
 
 def newest(log_dir):
@@ -44,48 +72,80 @@ def newest(log_dir):
     return load_file(log_dir / f"{name}.safetensors")
 
 
-def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
-    two = start("--log_dir", tmp_path / "two", "--counts", "10,10")
-    assert two.returncode == 0, two.stderr
-    one = start("--log_dir", tmp_path / "one", "--counts", "10", processes=1)
-    assert one.returncode == 0, one.stderr
+def test_two_processes_of_torchrun_equal_one_with_the_whole_batch(start, tmp_path):
+    (port,) = free_ports(1)
+    torchrun = [PYTHON, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", SCRIPT]
+    one = start(PYTHON, SCRIPT, "--log_dir", tmp_path / "one", "--counts", 10)
+    two = start(*torchrun, "--log_dir", tmp_path / "two", "--counts", "10,10", "--evaluate")
+    output_of(one)
+    output = output_of(two)
     got, wanted = newest(tmp_path / "two"), newest(tmp_path / "one")
     assert got.keys() == wanted.keys()
     assert got["global_step"] == 10
     for name, array in wanted.items():
         np.testing.assert_allclose(got[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
-    assert two.stderr.count("step: 0(global step: 0)") == 1, "only rank 0 logs"
+    assert output.count("step: 0(global step: 0)") == 1, "only rank 0 logs"
+    trained, evaluated = "10 steps, the data ended", "evaluated at step 10"
+    assert lines(output) == [f"RANK {r}: {did}" for r in (0, 1) for did in (trained, evaluated)]
 
 
-def test_all_end_with_the_first_whose_data_end(tmp_path):
-    done = start("--log_dir", tmp_path, "--counts", "9,4")
-    assert done.returncode == 0, done.stderr
-    assert lines(done) == [f"RANK {rank}: 4 steps, the data ended" for rank in (0, 1)]
+def test_all_processes_of_a_launch_end_with_the_first_whose_data_end(start):
+    launch = [PYTHON, "-m", "mox_core.cli", "launch", "--workers", 2, SCRIPT]
+    output = output_of(start(*launch, "--counts", "9,4"))
+    assert lines(output) == [f"RANK {rank}: 4 steps, the data ended" for rank in (0, 1)]
 
 
-def test_all_end_when_a_hook_of_one_stops(tmp_path):
-    done = start("--log_dir", tmp_path, "--counts", "9,9", "--stop_at", 3)
-    assert done.returncode == 0, done.stderr
-    assert lines(done) == [
-        "RANK 0: 3 steps, enough",
-        "RANK 1: 3 steps, another process ended the run",
-    ]
+def test_all_end_when_a_hook_of_one_stops(start):
+    processes = by_hand(start, "--counts", "9,9", "--stop_at", 3)
+    reasons = ["enough", "another process ended the run"]
+    for rank, process in enumerate(processes):
+        assert lines(output_of(process)) == [f"RANK {rank}: 3 steps, {reasons[rank]}"]
 
 
-def test_the_others_end_with_the_error_of_the_one_that_failed(tmp_path):
-    done = start("--log_dir", tmp_path, "--counts", "9,9", "--fail_at", 4)
-    assert done.returncode != 0
-    assert "rank 1 failed: ValueError: file 17 cannot be read" in done.stderr
-    assert not lines(done)
+@pytest.mark.parametrize("failing", [0, 1])
+def test_the_other_ends_with_the_error_of_the_one_that_failed(start, failing):
+    """Rank 0 holds what the processes tell each other, so that it has to outlive its own end."""
+    processes = by_hand(start, "--counts", "9,9", "--fail_at", 4, "--rank_that_fails", failing)
+    error = "ValueError: file 17 cannot be read"
+    output = output_of(processes[1 - failing], 1)
+    assert f"rank {failing} failed: {error}" in output
+    assert error in output_of(processes[failing], 1)
 
 
-def test_an_incomplete_environment_is_refused(monkeypatch):
+def test_the_other_ends_when_one_is_killed(start):
+    processes = by_hand(start, "--counts", "9,9", "--die_at", 4)
+    assert "rank 0 lost another process: " in output_of(processes[0], 1)
+    output_of(processes[1], -signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, {}, "RANK.*is not set.*torchrun"),
+        ({}, {"ps_hosts": "a:1"}, "has no parameter servers.*mox launch --workers"),
+        ({}, {"worker_hosts": "a:1,b:1", "task_index": 2}, "task_index is 2.*names 2 processes"),
+        (
+            {},
+            {"worker_hosts": "127.0.0.1:{port},b:1", "session_timeout": 1},
+            "rank 0 cannot join the other 1 processes.*--session_timeout",
+        ),
+    ],
+)
+def test_a_place_among_processes_that_does_not_do(monkeypatch, environment, flags, message):
     from mox_core.engine import EngineConfig
     from mox_core.errors import EngineError
-    from mox_core.flags import get_flag
+    from mox_core.flags import get_flag, registry, set_flag
     from mox_torch import TorchEngine
 
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(EngineError, match="(?s)RANK.*torchrun"):
-        TorchEngine().setup(EngineConfig(towers=1, get_flag=get_flag))
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        for name, value in flags.items():
+            set_flag(name, value.format(port=free_ports(1)[0]) if "{" in str(value) else value)
+        with pytest.raises(EngineError, match=f"(?s){message}"):
+            TorchEngine().setup(EngineConfig(towers=1, get_flag=get_flag))
+    finally:
+        registry().reset()

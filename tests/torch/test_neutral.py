@@ -105,7 +105,7 @@ def test_the_table_has_every_operation():
 def test_generated_code_computes_what_the_table_does(mode, size):
     images, labels = images_and_labels(4, size=size)
     store = VariableStore(torch.device("cpu"))
-    model = NeutralModel(everything, store, torch.device("cpu"))
+    model = NeutralModel(everything, store)
     spec = model([torch.as_tensor(images), torch.as_tensor(labels)], mode, update=False)
     spec.loss.backward()
 

@@ -1,9 +1,10 @@
-"""A script that torchrun starts several times: trains on this process's part of the data."""
+"""A script that is started several times at once: trains on this process's part of the data."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +17,23 @@ parser.add_argument("--log_dir")
 parser.add_argument("--counts", help="batches per rank, by commas")
 parser.add_argument("--fail_at", type=int)
 parser.add_argument("--stop_at", type=int)
+parser.add_argument("--rank_that_fails", type=int, default=1)
+parser.add_argument("--evaluate", action="store_true")
+parser.add_argument("--die_at", type=int, help="kill the process itself")
 args = parser.parse_args()
-rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+mox.dist.init_process_group()
+rank, world = mox.dist.rank(), mox.dist.world_size()
+assert rank == mox.get_flag("rank")
 
 
 def input_fn(mode):
     count = int(args.counts.split(",")[rank])
     halves = [tuple(torch.as_tensor(part) for part in batch) for batch in make_batches(count)]
     for step, (features, labels) in enumerate(halves):
-        if args.fail_at == step and rank == 1:
+        if args.fail_at == step and rank == args.rank_that_fails:
             raise ValueError("file 17 cannot be read")
+        if args.die_at == step and rank == args.rank_that_fails:
+            os.kill(os.getpid(), signal.SIGKILL)
         share = slice(rank * 8 // world, (rank + 1) * 8 // world)
         yield features[share], labels[share]
 
@@ -52,5 +60,16 @@ result = mox.run(
     log_dir=args.log_dir,
     hooks=[StopEarly()],
 )
-# In one piece: print would write the end of the line apart, between those of other processes.
-os.write(1, f"RANK {rank}: {result.steps} steps, {result.stop_reason}\n".encode())
+
+
+def tell(text):
+    # In one piece: print would write the end of the line apart, between those of other processes.
+    os.write(1, f"RANK {rank}: {text}\n".encode())
+
+
+tell(f"{result.steps} steps, {result.stop_reason}")
+if args.evaluate:
+    evaluated = mox.run(
+        input_fn=input_fn, model_fn=model_fn, run_mode=mox.ModeKeys.EVAL, log_dir=args.log_dir
+    )
+    tell(f"evaluated at step {evaluated.global_step}")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     )
     from mox_torch.data import get_dataset as get_dataset
     from mox_torch.engine import TorchEngine as TorchEngine
+    from mox_torch.networks import get_collection as get_collection
+    from mox_torch.networks import get_model_fn as get_model_fn
     from mox_torch.running import run as run
     from mox_torch.store import get_variable as get_variable
     from mox_torch.store import module as module
@@ -40,7 +42,9 @@ _OWN = {
     "MultilabelClassificationRawDataset": "mox_torch.data",
     "TorchEngine": "mox_torch.engine",
     "dist": "mox_torch",
+    "get_collection": "mox_torch.networks",
     "get_dataset": "mox_torch.data",
+    "get_model_fn": "mox_torch.networks",
     "get_variable": "mox_torch.store",
     "learning_rate_scheduler": "mox_torch",
     "module": "mox_torch.store",

@@ -1,7 +1,7 @@
 """MoXing's names for training in several processes: `mox.dist.*`.
 
-Start the script with torchrun. Averaging gradients is the engine's work, so nothing here wraps the
-model.
+Start the script with torchrun or `mox launch`. Averaging gradients is the engine's work, so nothing
+here wraps the model.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["AutoDataLoader", "AutoModule", "init_process_group", "rank", "world_
 
 
 def init_process_group(mp: bool = False, gpu: int | None = None) -> None:
-    """Joins the other processes that torchrun has started, before `mox.run` does.
+    """Joins the other processes that were started, before `mox.run` does.
 
     Afterwards `mox.get_flag("rank")` is this process's number. Alone, it does nothing.
 
     Args:
-        mp: accepted for scripts of MoXing; torchrun starts the processes.
+        mp: accepted for scripts of MoXing; torchrun or `mox launch` start the processes.
         gpu: number of the GPU; None: this process's number on its machine.
 
     Raises:
@@ -36,7 +36,7 @@ def init_process_group(mp: bool = False, gpu: int | None = None) -> None:
     define_flags(registry())
     if gpu is not None:
         registry().set_default("torch_device", f"cuda:{gpu}")
-    join(read_settings(1, get_flag, local_rank()).device, get_flag)
+    join(read_settings(1, get_flag, local_rank(get_flag)).device, get_flag)
     registry().set_default("rank", rank())
 
 

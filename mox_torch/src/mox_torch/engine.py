@@ -46,6 +46,7 @@ class TorchEngine(Engine):
             "gradient_clip_type",
             "loss_scale",
             "num_intra_threads",
+            "session_timeout",
             "trainable_exclude_patterns",
             "trainable_include_patterns",
             "use_fp16",
@@ -65,13 +66,16 @@ class TorchEngine(Engine):
             FlagError: flags that do not go together.
         """
         define_flags(registry())
-        self._settings = read_settings(config.towers, config.get_flag, local_rank())
+        self._settings = read_settings(config.towers, config.get_flag, local_rank(config.get_flag))
         threads = config.get_flag("num_intra_threads")
         if threads:
             self._threads = torch.get_num_threads()
             torch.set_num_threads(threads)
         self._group = join(self._settings.device, config.get_flag)
-        return self._group.cluster if self._group else Cluster()
+        if self._group is None:
+            return Cluster()
+        registry().set_default("rank", self._group.cluster.rank)
+        return self._group.cluster
 
     def build(self, request: ProgramRequest) -> TorchProgram:
         """Makes the program, which calls the user's functions once to see what they make."""

@@ -127,6 +127,8 @@ class Caller:
             losses_only: nobody looks at anything else.
             update: in TRAIN, whether statistics of the data may be kept.
         """
+        if self.store.collections:
+            self.store.collections.clear()
         if self.settings.autocast is None:
             spec = self.model(inputs, mode, losses_only=losses_only, update=update)
         else:

@@ -11,28 +11,16 @@ import torch
 
 from mox_core import nn
 from mox_core.errors import SpecError
-from mox_core.nn.lowering import (
-    batch_norm_updates,
-    map_spec,
-    ordered,
-    spec_tensors,
-    variable_uses,
-)
-from mox_core.nn.tensor import Tensor, Variable
+from mox_core.nn.lowering import batch_norm_updates, map_spec, spec_tensors
+from mox_core.nn.tensor import Tensor
 from mox_core.nn.tracing import InputSpec, Trace
 from mox_core.spec import Mode, ModeKeys, ModelSpec
 from mox_torch.inputs import Batch
-from mox_torch.nn_code import (
-    CONV,
-    DENSE,
-    DEPTHWISE,
-    LOGICAL,
-    compile_graph,
-    kernel_layouts,
-)
+from mox_torch.neutral_variables import NeutralVariables
+from mox_torch.nn_code import compile_graph
 from mox_torch.store import VariableStore
 
-__all__ = ["NeutralModel"]
+__all__ = ["NeutralModel", "input_spec"]
 
 Values = dict[Tensor, torch.Tensor]
 
@@ -43,26 +31,13 @@ class NeutralModel:
     Args:
         model_fn: the user's function.
         store: gets the variables.
-        device: where the model runs.
-        compiled: whether `torch.compile` compiles the generated code.
     """
 
-    def __init__(
-        self,
-        model_fn: Callable[..., Any],
-        store: VariableStore,
-        device: torch.device,
-        *,
-        compiled: bool = False,
-    ) -> None:
+    def __init__(self, model_fn: Callable[..., Any], store: VariableStore) -> None:
         self._model_fn = model_fn
         self._store = store
-        self._device = device
-        self._compiled = compiled
-        self._variables = nn.VariableStore()
-        self._layouts: dict[str, str] = {}
+        self._variables = NeutralVariables(store)
         self._traces: dict[Mode, Trace] = {}
-        self._native: dict[str, torch.Tensor] = {}
         self._functions: dict[tuple[Tensor, ...], Callable[..., Any]] = {}
         self._computations: dict[tuple[Mode, bool, bool], _Computation] = {}
 
@@ -121,8 +96,9 @@ class NeutralModel:
         given = set(inputs)
         targets = tuple(dict.fromkeys(one for one in (*wanted, *moved) if one not in given))
         if targets not in self._functions:
-            function = compile_graph(targets, inputs, self._layouts, self._device)
-            self._functions[targets] = torch.compile(function) if self._compiled else function
+            self._functions[targets] = self._store.compiled(
+                compile_graph(targets, inputs, self._variables.layouts, self._store.device)
+            )
         return _Computation(trace, targets, self._functions[targets], update)
 
     def _compute(self, computation: _Computation, batch: Batch) -> Values:
@@ -133,42 +109,21 @@ class NeutralModel:
         shapes = [given.shape[1:] for given in inputs]
         if shapes != computation.shapes:
             raise _shapes_error(trace, inputs)
-        # While torch.export traces, others stand in the places of the variables.
-        native = self._all_native() if trace.graph.mode == ModeKeys.EXPORT else self._native
+        native = self._variables.native(traced=trace.graph.mode == ModeKeys.EXPORT)
         computed = computation.function(native, computation.update, *inputs)
         values = dict(zip(trace.inputs.values(), inputs, strict=True))
         values.update(zip(computation.targets, computed, strict=True))
         return values
 
-    def _all_native(self) -> dict[str, torch.Tensor]:
-        root = self._store.root
-        return {**root._parameters, **root._buffers}  # type: ignore[dict-item]
-
     def _trace(self, batch: Batch, mode: Mode) -> Trace:
         trace = self._traces.get(mode)
         if trace is None:
             items = batch.items() if isinstance(batch, dict) else enumerate(batch)
-            specs = {
-                key: InputSpec(_any_batch(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-                for key, tensor in items
-            }
-            trace = nn.trace(self._model_fn, specs, mode, store=self._variables)
-            self._make_variables(trace)
+            specs = {key: input_spec(tensor) for key, tensor in items}
+            trace = nn.trace(self._model_fn, specs, mode, store=self._variables.declared)
+            self._variables.adopt(trace.graph, spec_tensors(trace.spec))
             self._traces[mode] = trace
         return trace
-
-    def _make_variables(self, trace: Trace) -> None:
-        layouts = kernel_layouts(variable_uses(ordered(spec_tensors(trace.spec))))
-        for name, variable in trace.graph.variables.items():
-            if name not in self._layouts:
-                self._layouts[name] = layouts.get(name, LOGICAL)
-                self._store.adopt_variable(
-                    name,
-                    _native(variable, self._layouts[name]),
-                    trainable=variable.trainable,
-                    view=_view(variable, self._layouts[name]),
-                )
-        self._native = self._all_native()
 
 
 @dataclass(frozen=True)
@@ -212,30 +167,7 @@ def _shapes_error(trace: Trace, inputs: Sequence[torch.Tensor]) -> SpecError:
     )
 
 
-def _any_batch(shape: torch.Size) -> tuple[int | None, ...]:
-    return (None, *shape[1:]) if shape else ()
-
-
-def _native(variable: Variable, layout: str) -> torch.Tensor:
-    value = torch.as_tensor(nn.initial_value(variable)).to(getattr(torch, variable.dtype))
-    if layout == CONV:
-        value = value.permute(3, 2, 0, 1)
-    elif layout == DEPTHWISE:
-        value = value.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
-    elif layout == DENSE:
-        return value.t().contiguous()
-    if layout == LOGICAL:
-        return value.clone()
-    return value.contiguous(memory_format=torch.channels_last)
-
-
-def _view(variable: Variable, layout: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """Native -> logical layout, as a view that can be written to."""
-    if layout == CONV:
-        return lambda native: native.permute(2, 3, 1, 0)
-    if layout == DENSE:
-        return lambda native: native.t()
-    if layout == DEPTHWISE:
-        sizes = (variable.shape[2], variable.shape[3])
-        return lambda native: native.squeeze(1).unflatten(0, sizes).permute(2, 3, 0, 1)  # type: ignore[no-untyped-call]
-    return None
+def input_spec(tensor: torch.Tensor) -> InputSpec:
+    """What a graph has to know of an input; its batch may have any size."""
+    shape = (None, *tensor.shape[1:]) if tensor.dim() else ()
+    return InputSpec(shape, str(tensor.dtype).removeprefix("torch."))

@@ -61,10 +61,13 @@ class TorchProgram(Program):
         self._settings = settings
         self._batches_per_tower = settings.accumulate if request.mode == ModeKeys.TRAIN else 1
         self._store = VariableStore(
-            settings.device, adopt=self._adopt, trainable=settings.trainable
+            settings.device,
+            adopt=self._adopt,
+            trainable=settings.trainable,
+            compiled=torch.compile if settings.compile else None,
         )
         model = (
-            NeutralModel(request.model_fn, self._store, settings.device, compiled=settings.compile)
+            NeutralModel(request.model_fn, self._store)
             if request.neutral
             else NativeModel(request.model_fn)
         )

@@ -15,7 +15,16 @@ from torch import nn
 
 from mox_core.errors import SpecError
 
-__all__ = ["VariableStore", "get_variable", "module", "parameters", "var_scope"]
+__all__ = [
+    "VariableStore",
+    "active_store",
+    "get_variable",
+    "in_scopes",
+    "module",
+    "open_scope",
+    "parameters",
+    "var_scope",
+]
 
 # Not attributes of an nn.Module, whose attributes are slow to set.
 _active_store: ContextVar[VariableStore | None] = ContextVar("mox_torch_store", default=None)
@@ -29,10 +38,15 @@ class VariableStore:
         device: where they live.
         adopt: does to a new module what the run's settings ask for, and returns it.
         trainable: name -> whether this variable may be trained.
+        compiled: does to generated functions what the run's settings ask for; None: nothing.
 
     Attributes:
+        device: where they live.
         root: holds all of them, under their names with scopes.
         frozen: nothing new can be made.
+        compiled: see above.
+        collections: key -> name -> what this call of model_fn has collected.
+        lowered: what `mox_torch.networks` keeps from one call to the next.
     """
 
     def __init__(
@@ -41,10 +55,14 @@ class VariableStore:
         *,
         adopt: Callable[[nn.Module], nn.Module] = lambda new: new,
         trainable: Callable[[str], bool] = lambda name: True,
+        compiled: Callable[[Any], Any] | None = None,
     ) -> None:
+        self.device = device
         self.root = nn.Module()
         self.frozen = False
-        self._device = device
+        self.compiled = compiled or (lambda function: function)
+        self.collections: dict[str, dict[str, torch.Tensor]] = {}
+        self.lowered: dict[Any, Any] = {}
         self._adopt = adopt
         self._trainable = trainable
         self._views: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
@@ -72,7 +90,7 @@ class VariableStore:
                 f"mox.module({name!r}, ...): the function returned a {type(made).__name__}; "
                 "it has to return a torch.nn.Module."
             )
-        made = self._adopt(made.to(self._device))
+        made = self._adopt(made.to(self.device))
         for key, parameter in made.named_parameters():
             if not self._trainable(f"{name}/{key.replace('.', '/')}"):
                 parameter.requires_grad_(False)
@@ -146,7 +164,7 @@ class VariableStore:
             SpecError: it is new in a later step, or its name does not do.
         """
         self._check_new("variable", name)
-        value = value.to(self._device)
+        value = value.to(self.device)
         if view is not None:
             self._views[name] = view
         if not trainable:
@@ -258,7 +276,7 @@ def module(name: str, make: Callable[[], nn.Module]) -> Any:
     Raises:
         SpecError: called outside of model_fn, or it is new in a later step.
     """
-    return _store("module", name).module(_active_scope.get() + name, make)
+    return active_store("module", name).module(_active_scope.get() + name, make)
 
 
 def get_variable(
@@ -283,7 +301,7 @@ def get_variable(
         SpecError: called outside of model_fn, new in a later step, or the name stands for another
             shape.
     """
-    return _store("get_variable", name).variable(
+    return active_store("get_variable", name).variable(
         _active_scope.get() + name, shape, initializer, trainable=trainable, dtype=dtype
     )
 
@@ -297,7 +315,7 @@ def parameters(scope: str | None = None) -> list[nn.Parameter]:
     Raises:
         SpecError: called outside of optimizer_fn and model_fn.
     """
-    found = _store("parameters", scope or "").trainable()
+    found = active_store("parameters", scope or "").trainable()
     return [p for name, p in found.items() if scope is None or in_scopes(name, [scope])]
 
 
@@ -306,7 +324,17 @@ def in_scopes(name: str, scopes: Sequence[str] | None) -> bool:
     return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)
 
 
-def _store(function: str, name: str) -> VariableStore:
+def open_scope() -> str:
+    """The scopes that are open, with a slash behind each."""
+    return _active_scope.get()
+
+
+def active_store(function: str, name: str) -> VariableStore:
+    """The store of the program whose model_fn is being called.
+
+    Raises:
+        SpecError: there is none; names the function of mox and its first argument.
+    """
     store = _active_store.get()
     if store is None:
         raise SpecError(f"mox.{function}({name!r}) is called outside of model_fn; call it inside.")

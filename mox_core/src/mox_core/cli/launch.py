@@ -89,7 +89,11 @@ def main(args: Sequence[str]) -> int:
         0; the exit code of the process that failed first; 128 + the number of a signal.
     """
     options = _parser().parse_args(args)
-    if options.workers < 1 or (options.ps or 0) < 0 or (options.gpus is not None and options.gpus < 1):
+    if (
+        options.workers < 1
+        or (options.ps or 0) < 0
+        or (options.gpus is not None and options.gpus < 1)
+    ):
         print_error("--workers and --gpus are 1 or more, --ps is 0 or more.")
         return 2
     if not os.path.isfile(options.script):

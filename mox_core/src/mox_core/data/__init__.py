@@ -36,6 +36,7 @@ from mox_core.data.provider import (
 from mox_core.data.reading import AsyncRawGenerator, ParallelReader
 from mox_core.data.shards import Shard, current_shard, reading_as
 from mox_core.data.source import ArraySource, FileSource, Sample, SampleError, Source
+from mox_core.data.splitting import split_image_classification_dataset
 from mox_core.data.tfrecord_source import ImageExample, TFRecordSource
 
 __all__ = [
@@ -68,5 +69,6 @@ __all__ = [
     "get_dataset_meta",
     "get_source",
     "reading_as",
+    "split_image_classification_dataset",
     "tickets",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from mox_core.nn.lowering import monitored
 from mox_core.nn.tensor import Shape, Tensor
 from mox_core.spec import Mode, ModelSpec, not_scalar_error
 
-__all__ = ["InputSpec", "Trace", "trace"]
+__all__ = ["FunctionTrace", "InputSpec", "Trace", "trace", "trace_function"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,50 @@ class Trace:
     graph: Graph
     inputs: Mapping[Any, Tensor]
     spec: ModelSpec
+
+
+@dataclass(frozen=True)
+class FunctionTrace:
+    """What a call of a neutral function has built.
+
+    Args:
+        graph: all operations.
+        inputs: the tensors that it got.
+        returned: what it returned, tensors of the graph.
+    """
+
+    graph: Graph
+    inputs: tuple[Tensor, ...]
+    returned: Any
+
+
+def trace_function(
+    function: Callable[..., Any],
+    inputs: Sequence[InputSpec],
+    mode: Mode,
+    *,
+    store: VariableStore,
+    scope: str = "",
+) -> FunctionTrace:
+    """Calls a neutral function, such as a network of the zoo that a native script uses.
+
+    Args:
+        function: `function(*tensors)`.
+        inputs: what its arguments look like.
+        mode: the run mode.
+        store: the variables that its traces share.
+        scope: goes before the names of its variables.
+
+    Raises:
+        SpecError: a layer does not fit.
+    """
+    graph = Graph(mode, store)
+    tensors = tuple(
+        graph.input(f"input_{number}", one.shape, one.dtype) for number, one in enumerate(inputs)
+    )
+    with graph.active(), graph.variable_scope(scope):
+        returned = function(*tensors)
+    return FunctionTrace(graph, tensors, returned)
 
 
 def trace(
