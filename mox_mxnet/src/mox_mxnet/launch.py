@@ -14,7 +14,7 @@ _PATIENCE = 5.0
 
 
 def processes(request: LaunchRequest) -> list[LaunchProcess]:
-    """One worker alone needs nobody; several need a scheduler, and servers that add gradients up."""
+    """One worker alone needs nobody; several need a scheduler and servers."""
     gpus = {} if request.gpus is None else {"MOX_NUM_GPUS": str(request.gpus)}
     if request.workers == 1:
         return [LaunchProcess("worker 0", {"MOX_RANK": "0", **gpus})]

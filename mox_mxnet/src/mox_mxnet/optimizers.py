@@ -21,6 +21,8 @@ Arrays = list[Any]
 Slots = Mapping[str, Arrays]
 Parameters = Mapping[str, Any]
 
+_BETAS, _POWERS = ("beta1", "beta2"), ("beta1_power", "beta2_power")
+
 
 class NeutralOptimizer:
     """An OptimizerSpec over some variables.
@@ -50,13 +52,11 @@ class NeutralOptimizer:
         """Updates all weights."""
         spec = self.spec
         rate = float(spec.learning_rate(global_step))
+        powers = dict(zip(_POWERS, self.scalars.values(), strict=False))
         update = _RULES[spec.name]
-        update(
-            self._weights, list(gradients), self.slots, rate, {**spec.parameters, **self.scalars}
-        )
-        if self.scalars:
-            for i in (1, 2):
-                self.scalars[f"beta{i}_power"] *= spec.parameters[f"beta{i}"]
+        update(self._weights, list(gradients), self.slots, rate, {**spec.parameters, **powers})
+        for name, beta in zip(self.scalars, _BETAS, strict=False):
+            self.scalars[name] *= spec.parameters[beta]
 
 
 def _averaged(targets: Arrays, values: Arrays, decay: float) -> None:

@@ -1,7 +1,7 @@
 """`python -m mox_mxnet.serve`: a scheduler or a server of MXNet's distributed kvstore.
 
-What it is to be stands in MXNet's own variables: DMLC_ROLE, DMLC_PS_ROOT_URI and so on. It ends when
-all workers have ended.
+What it is to be stands in MXNet's own variables: DMLC_ROLE, DMLC_PS_ROOT_URI and so on. It ends
+when all workers have ended.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def mox_dataset(name: str) -> object | None:
 
 @hookspec(firstresult=True)
 def mox_launch(request: LaunchRequest) -> Sequence[LaunchProcess] | None:
-    """Says which processes `mox launch` starts for scripts of this engine. Only its plugin is asked.
+    """Says which processes `mox launch` starts for an engine, whose plugin alone is asked.
 
     Args:
         request: What the user asked for.
