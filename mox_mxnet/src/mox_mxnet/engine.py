@@ -110,8 +110,8 @@ class MXNetEngine(Engine):
         return read_arrays(prefix) if os.path.isfile(prefix + SUFFIX) else None
 
     def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
-        """Writes another engine's variables as MXNet's own programs do."""
-        write_arrays(prefix, {name: np.asarray(value) for name, value in values.items()})
+        """Writes another engine's variables as `mx.nd.save` does."""
+        write_arrays(prefix, values)
 
     def close(self) -> None:
         """Lets go of the other processes."""

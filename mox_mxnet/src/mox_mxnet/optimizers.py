@@ -21,8 +21,6 @@ Arrays = list[Any]
 Slots = Mapping[str, Arrays]
 Parameters = Mapping[str, Any]
 
-_BETAS, _POWERS = ("beta1", "beta2"), ("beta1_power", "beta2_power")
-
 
 class NeutralOptimizer:
     """An OptimizerSpec over some variables.
@@ -52,11 +50,11 @@ class NeutralOptimizer:
         """Updates all weights."""
         spec = self.spec
         rate = float(spec.learning_rate(global_step))
-        powers = dict(zip(_POWERS, self.scalars.values(), strict=False))
         update = _RULES[spec.name]
+        powers = dict(zip(spec.for_loss(0).scalars, self.scalars.values(), strict=True))
         update(self._weights, list(gradients), self.slots, rate, {**spec.parameters, **powers})
-        for name, beta in zip(self.scalars, _BETAS, strict=False):
-            self.scalars[name] *= spec.parameters[beta]
+        for name, beta in spec.scalars.items():
+            self.scalars[name] *= beta
 
 
 def _averaged(targets: Arrays, values: Arrays, decay: float) -> None:

@@ -208,5 +208,6 @@ def _make_update(
             f"optimizer_fn returned {shown}; engine 'mxnet' takes {wanted}"
             "mox.get_optimizer_fn(...)."
         )
-    native = NativeOptimizer(returned, variables, suffix=f"_{index}" if index else "")
+    suffix = f"_{index}" if index else ""
+    native = NativeOptimizer(returned, variables, suffix=suffix)
     return Update(variables, native, native)

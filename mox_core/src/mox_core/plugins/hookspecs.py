@@ -134,6 +134,34 @@ def mox_report_env() -> Mapping[str, str] | None:
     """
 
 
+# ---- Scripts: for `mox run` ----------------------------------------------------------------------
+
+
+@hookspec
+def mox_prepare_script(script: str) -> None:
+    """Prepares the process for a script, when its flags are known and `sys.argv` is the script's.
+
+    Args:
+        script: The path of the script that `mox run` is about to run.
+
+    Returns:
+        Nothing.
+    """
+
+
+@hookspec(firstresult=True)
+def mox_explain_error(error: BaseException) -> str | None:
+    """Says what an error that ended a script means; `mox run` prints it instead of a traceback.
+
+    Args:
+        error: The exception, with its traceback.
+
+    Returns:
+        What was wrong, where and what to do, in a line or two, or None to leave it to others.
+        Stops at the first result that is not None.
+    """
+
+
 # ---- Observe: failures are logged and never stop a run -------------------------------------------
 
 
