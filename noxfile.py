@@ -92,7 +92,7 @@ def tests_torch(session: nox.Session) -> None:
 @nox.session
 def tests_mxnet(session: nox.Session) -> None:
     """The MXNet tests; with the NumPy that MXNet needs, on Python 3.10 to 3.12."""
-    session.install("./mox_core[testing]", "./mox_mxnet[onnx]")
+    session.install("./mox_core[testing,images]", "./mox_mxnet[onnx]")
     session.install("pytest-timeout", "onnxruntime")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/mxnet"]))
 

@@ -19,6 +19,14 @@ from mox_mxnet.importing import install
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
+    from mox_mxnet.data import ImageClassificationRawDataset as ImageClassificationRawDataset
+    from mox_mxnet.data import (
+        ImageClassificationTFRecordDataset as ImageClassificationTFRecordDataset,
+    )
+    from mox_mxnet.data import (
+        MultilabelClassificationRawDataset as MultilabelClassificationRawDataset,
+    )
+    from mox_mxnet.data import get_dataset as get_dataset
     from mox_mxnet.engine import MXNetEngine as MXNetEngine
     from mox_mxnet.running import run as run
     from mox_mxnet.store import block as block
@@ -27,8 +35,12 @@ if TYPE_CHECKING:
     from mox_mxnet.store import var_scope as var_scope
 
 _OWN = {
+    "ImageClassificationRawDataset": "mox_mxnet.data",
+    "ImageClassificationTFRecordDataset": "mox_mxnet.data",
     "MXNetEngine": "mox_mxnet.engine",
+    "MultilabelClassificationRawDataset": "mox_mxnet.data",
     "block": "mox_mxnet.store",
+    "get_dataset": "mox_mxnet.data",
     "get_variable": "mox_mxnet.store",
     "parameters": "mox_mxnet.store",
     "run": "mox_mxnet.running",

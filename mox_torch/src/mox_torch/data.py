@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import DataLoader, IterableDataset
 
 from mox_core import data as core
-from mox_core.data.loading import BadSamples, stack
+from mox_core.data.mapped import SINGLE_TOGETHER, Mapped
 from mox_core.data.reading import cores
 from mox_core.data.shards import scope
 from mox_core.errors import DataError
@@ -29,9 +27,6 @@ __all__ = [
 
 _FEW_CORES = 8
 """Up to so many, threads of one process decode as fast as processes, and send nothing around."""
-
-_SINGLE_TOGETHER = 16
-"""Single samples that a process sends at a time."""
 
 
 class _InTorch(core.ImageDataset):
@@ -99,105 +94,22 @@ class _Loader(DataLoader[Any]):
     """A DataLoader that stops at bad samples by their names, or leaves them out and counts them."""
 
     def __init__(self, dataset: _InTorch, keys: Sequence[str], options: dict[str, Any]) -> None:
-        order = dataset.order()
         workers = options["num_workers"]
         threads = -(-dataset.num_readers // workers) if dataset.source.waits else 0
-        batches_ahead = -(-dataset.capacity // (dataset.batch_size or _SINGLE_TOGETHER))
+        pieces = Mapped(dataset, keys, convert=_tensor, threads=threads)
+        batches_ahead = -(-dataset.capacity // (dataset.batch_size or SINGLE_TOGETHER))
         options.setdefault("prefetch_factor", max(2, -(-batches_ahead // workers)))
         options.setdefault("worker_init_fn", _start_worker)
-        single = dataset.batch_size is None
         super().__init__(
-            _Samples(dataset.loader(keys), threads),
-            batch_sampler=_Batches(order, dataset),
-            collate_fn=_Collate(keys, single=single),
+            pieces.samples,  # type: ignore[arg-type]
+            batch_sampler=pieces.batches,
+            collate_fn=pieces.collate,
             **options,
         )
-        self._bad_policy = dataset.on_error
-        self._per_epoch = len(order)
-        self._single = single
+        self._pieces = pieces
 
     def __iter__(self) -> Any:
-        return self._good(super().__iter__())
-
-    def _good(self, batches: Iterator[Any]) -> Iterator[list[Any]]:
-        bad = BadSamples(self._bad_policy)
-        seen = in_a_row = 0
-        try:
-            for columns, count, errors in batches:
-                seen += count + len(errors)
-                in_a_row = 0 if count else in_a_row + len(errors)
-                for error in errors:
-                    bad.met(error)
-                if in_a_row >= self._per_epoch:
-                    raise DataError(f"no sample can be read; the last one: {errors[-1]}")
-                if self._single:
-                    yield from columns
-                elif count:
-                    yield columns
-        finally:
-            bad.report(seen)
-
-
-class _Samples(Dataset[Any]):
-    """Samples by their tickets; an error in the place of one that cannot be read."""
-
-    def __init__(self, load: core.SampleLoader, threads: int) -> None:
-        self._load = load
-        self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_pid = 0
-
-    def __getitem__(self, ticket: int) -> Any:
-        try:
-            return self._load(ticket)
-        except core.SampleError as error:
-            return error
-
-    def __getitems__(self, tickets: list[int]) -> list[Any]:
-        if not self._threads:
-            return [self[ticket] for ticket in tickets]
-        if self._pool is None or self._pool_pid != os.getpid():
-            self._pool, self._pool_pid = ThreadPoolExecutor(self._threads), os.getpid()
-        return list(self._pool.map(self.__getitem__, tickets))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pool": None}
-
-
-class _Batches(Sampler[list[int]]):
-    """Tickets, batch by batch."""
-
-    def __init__(self, order: core.Order, dataset: _InTorch) -> None:
-        self._order = order
-        self._total = dataset.num_samples
-        self._size = dataset.batch_size or _SINGLE_TOGETHER
-        self._drop = dataset.drop_remainder and dataset.batch_size is not None
-
-    def __iter__(self) -> Iterator[list[int]]:
-        tickets = core.tickets(self._order, self._total)
-        while batch := list(islice(tickets, self._size)):
-            if len(batch) == self._size or not self._drop:
-                yield batch
-
-    def __len__(self) -> int:
-        return self._order.batches(self._size, drop_remainder=self._drop)
-
-
-class _Collate:
-    """Makes tensors of the good samples: the columns, their number, the errors."""
-
-    def __init__(self, keys: Sequence[str], *, single: bool) -> None:
-        self._keys = keys
-        self._single = single
-
-    def __call__(self, samples: list[Any]) -> tuple[Any, int, list[core.SampleError]]:
-        good = [sample for sample in samples if not isinstance(sample, core.SampleError)]
-        errors = [sample for sample in samples if isinstance(sample, core.SampleError)]
-        if self._single:
-            columns: Any = [[_tensor(one[key]) for key in self._keys] for one in good]
-        else:
-            columns = [_tensor(column) for column in stack(good, self._keys)] if good else []
-        return columns, len(good), errors
+        return self._pieces.good(super().__iter__())
 
 
 def _tensor(value: Any) -> Any:

@@ -207,6 +207,7 @@ class ArraySource(Source):
         self.labels = labels
         self.labels_to_names = dict(labels_to_names)
         self.num_classes = len(self.labels_to_names)
+        self.channels = images.shape[3]
         self._where = where
 
     def __len__(self) -> int:

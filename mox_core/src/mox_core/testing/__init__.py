@@ -1,4 +1,4 @@
-"""For authors of engines and storage drivers: small ones to read, and the tests that all pass.
+"""For authors of engines, drivers and data sets: small ones to read, tests that all pass.
 
 Needs `pip install mox-core[testing]` (NumPy and pytest).
 """
@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mox_core.testing.dataset_suite import DatasetSuite
     from mox_core.testing.engine_problem import EngineProblem, SoftmaxModel, Source
     from mox_core.testing.engine_suite import EngineSuite
     from mox_core.testing.nn_suite import NNSuite
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mox_core.testing.toy_export import load_exported
 
 __all__ = [
+    "DatasetSuite",
     "EngineProblem",
     "EngineSuite",
     "NNSuite",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "DatasetSuite": "dataset_suite",
     "EngineProblem": "engine_problem",
     "EngineSuite": "engine_suite",
     "NNSuite": "nn_suite",
