@@ -39,6 +39,7 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.info("Restoring parameters from %s", run.url_of(found))
         with run.staging.naming(found):
             restore_all(program, found, state=plan.training)
+        _warn_of_unused(run, found)
         if plan.training:
             restore_state(hooks, (read_record(found) or {}).get("hooks", {}))
     elif plan.checkpoint_path:
@@ -47,6 +48,7 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         found = run.staging.local_copy(chosen)
         with run.staging.naming(found):
             _restore_chosen(run, found)
+        _warn_of_unused(run, found)
     elif not plan.training:
         where = f"log_dir={log_dir!r} has none" if log_dir else "log_dir is not given"
         raise CheckpointError(
@@ -101,6 +103,26 @@ def _restore_chosen(run: RunState, prefix: str) -> None:
             "%d variables of the optimizer are not in %s and start afresh.",
             len(report.missing_state),
             run.url_of(prefix),
+        )
+
+
+def _warn_of_unused(run: RunState, prefix: str) -> None:
+    """Names what a checkpoint has and the model has not; state of optimizers does not count."""
+    record = read_record(prefix) or {}
+    saved = {name: shape for name, shape, _ in record.get("variables", [])}
+    own = {info.name for info in run.program.variable_infos()}
+    unused = [
+        name
+        for name, shape in saved.items()
+        # An optimizer keeps `variable/slot`, and single numbers.
+        if name not in own and shape and name.rpartition("/")[0] not in saved
+    ]
+    if unused:
+        run.logger.warning(
+            "%s has %d variables that the model has not: %s. They are not read.",
+            run.url_of(prefix),
+            len(unused),
+            _listed(unused[:10], len(unused)),
         )
 
 
