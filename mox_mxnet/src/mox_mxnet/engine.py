@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +18,8 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import CheckpointError
 from mox_core.flags import registry
-from mox_mxnet.checkpoint_files import read_arrays
+from mox_mxnet.checkpoint_files import SUFFIX, read_arrays, write_arrays
 from mox_mxnet.distributed import Group, join
 from mox_mxnet.export import FORMATS
 from mox_mxnet.flags import FLAG_NAMES, define_flags
@@ -75,7 +76,10 @@ class MXNetEngine(Engine):
                 "%s stand in for GPUs: they share this machine's cores.", names
             )
         self._group = join(config.get_flag)
-        return self._group.cluster if self._group else Cluster()
+        if self._group is None:
+            return Cluster()
+        registry().set_default("rank", self._group.cluster.rank)
+        return self._group.cluster
 
     def build(self, request: ProgramRequest) -> MXNetProgram:
         """Makes the program, which calls the user's functions once to see what they make."""
@@ -96,11 +100,18 @@ class MXNetEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a file of `mx.nd.save` that has no record of mox."""
-        try:
-            arrays = read_arrays(prefix)
-        except CheckpointError:
+        arrays = self.read_variables(prefix)
+        if arrays is None:
             return None
         return [VariableInfo(name, a.shape, a.dtype.name) for name, a in arrays.items()]
+
+    def read_variables(self, prefix: str) -> dict[str, Any] | None:
+        """Reads a checkpoint for another engine."""
+        return read_arrays(prefix) if os.path.isfile(prefix + SUFFIX) else None
+
+    def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
+        """Writes another engine's variables as `mx.nd.save` does."""
+        write_arrays(prefix, values)
 
     def close(self) -> None:
         """Lets go of the other processes."""

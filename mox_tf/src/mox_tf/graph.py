@@ -12,6 +12,7 @@ from mox_core.spec import Mode, ModeKeys
 from mox_tf.cluster.exchange import GradientExchange
 from mox_tf.copies import refresh_operation
 from mox_tf.devices import INPUT_DEVICE, Placement
+from mox_tf.first_call import FirstCall
 from mox_tf.inputs import InputPipeline, build_input, placeholders
 from mox_tf.neutral import NeutralScript
 from mox_tf.tf1 import tf
@@ -107,7 +108,8 @@ def build_graph(
         tf.set_random_seed(seed)
         with tf.device(INPUT_DEVICE):
             global_step = tf.train.get_or_create_global_step()
-        pipeline, towers = _build_towers(request, placement)
+        first = FirstCall()
+        pipeline, towers = _build_towers(request, placement, first)
         model_variables = frozenset(v.op.name for v in tf.global_variables()) - {
             global_step.op.name
         }
@@ -135,12 +137,12 @@ def build_graph(
             model_variables=model_variables,
             summary=tf.summary.merge(summaries, collections=[]) if summaries else None,
             summary_tags=frozenset(filter(None, map(_summary_tag, summaries))),
-            inter=_build_inter(request, placement, script),
+            inter=_build_inter(request, placement, first, script),
         )
 
 
 def _build_towers(
-    request: ProgramRequest, placement: Placement
+    request: ProgramRequest, placement: Placement, first: FirstCall
 ) -> tuple[InputPipeline, tuple[Tower, ...]]:
     if request.mode == ModeKeys.EXPORT:
         pipeline = InputPipeline([placeholders(request.input_spec)], reads=[])
@@ -163,13 +165,17 @@ def _build_towers(
                     name=f"tower_{index}" if index else "",
                     reuse=index > 0,
                     copies=copies,
+                    first=first,
                 )
             )
     return pipeline, tuple(towers)
 
 
 def _build_inter(
-    request: ProgramRequest, placement: Placement, script: NeutralScript | None
+    request: ProgramRequest,
+    placement: Placement,
+    first: FirstCall,
+    script: NeutralScript | None,
 ) -> InterModel | None:
     mode = request.inter_mode
     if mode is None:
@@ -189,6 +195,7 @@ def _build_inter(
             mode,
             name=f"inter_{mode!s}".lower(),
             reuse=True,
+            first=first,
         )
     own = [variable for variable in tf.local_variables() if id(variable) not in before]
     reset = tf.variables_initializer(own)

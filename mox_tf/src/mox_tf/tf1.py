@@ -21,20 +21,29 @@ import tensorflow  # type: ignore[import-untyped, import-not-found, unused-ignor
 
 use_graph_mode(tensorflow)
 tf: Any = tensorflow.compat.v1
+tf2: Any = tensorflow
+
+as_it_is: Any = tf.autograph.experimental.do_not_convert
+"""Decorates a function of a data set, which TensorFlow then does not rewrite: that takes long."""
+
 
 __all__ = [
     "DATASET",
     "TENSORFLOW_FOLDER",
     "VARIABLE",
+    "as_it_is",
     "check_version",
     "chrome_trace",
     "compile_on_cpu",
+    "lookup_ops",
     "nccl_all_sum",
     "release",
+    "restore_moved_names",
     "sample_box",
     "slice_of",
     "stateless_uniform",
     "tf",
+    "tf2",
     "versions",
 ]
 
@@ -114,6 +123,28 @@ def chrome_trace(step_stats: Any) -> str:
 
     trace: str = timeline.Timeline(step_stats).generate_chrome_trace_format()
     return trace
+
+
+def restore_moved_names() -> None:
+    """Puts classes back where code for TensorFlow 1, tf_slim's among it, looks for them."""
+    from tensorflow.python.framework import (  # type: ignore[import-untyped, unused-ignore]
+        indexed_slices,
+        ops,
+    )
+
+    for name, value in {
+        "IndexedSlices": indexed_slices.IndexedSlices,
+        "Tensor": tensorflow.Tensor,
+    }.items():
+        if not hasattr(ops, name):
+            setattr(ops, name, value)
+
+
+def lookup_ops() -> Any:
+    """Tables of strings and numbers, with functions that the public names of today leave out."""
+    from tensorflow.python.ops import lookup_ops as module  # type: ignore[import-untyped, unused-ignore]
+
+    return module
 
 
 def compile_on_cpu() -> None:

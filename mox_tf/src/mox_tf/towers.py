@@ -11,6 +11,7 @@ from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import Mode, ModelSpec, not_scalar_error
 from mox_tf.copies import TowerCopies
+from mox_tf.first_call import FirstCall
 from mox_tf.tf1 import tf
 from mox_tf.user_functions import call_user_function
 
@@ -62,6 +63,7 @@ def build_tower(
     name: str = "",
     reuse: bool = False,
     copies: TowerCopies | None = None,
+    first: FirstCall | None = None,
 ) -> Tower:
     """Calls model_fn.
 
@@ -72,11 +74,13 @@ def build_tower(
         name: scope of the operations; the variables are named without it.
         reuse: the variables exist already.
         copies: takes the tower's own copies of the variables; None: it has none.
+        first: shared by all calls for one graph; None: there is one.
 
     Raises:
         SpecError: it returned something that does not fit, or made variables of its own
             although it has to share them.
     """
+    first = FirstCall() if first is None else first
     before = {variable.name for variable in tf.global_variables()}
     if copies is not None:
         for variable in tf.trainable_variables():
@@ -87,10 +91,13 @@ def build_tower(
         tf.variable_scope(
             tf.get_variable_scope(),
             reuse=reuse or None,
-            custom_getter=_getter(copies) if reuse or copies is not None else None,
+            custom_getter=_getter(copies, first) if reuse or copies is not None else first.getter,
             auxiliary_name_scope=False,
         ),
         _own_collections(),
+        first.shared(name, copies.add if copies is not None else None)
+        if reuse
+        else first.remembered(),
     ):
         returned = call_user_function(model_fn, inputs, mode)
         spec = _checked(ModelSpec.require(returned, mode), mode)
@@ -120,7 +127,7 @@ def _own_collections() -> Iterator[None]:
             graph.get_collection_ref(key)[:0] = items
 
 
-def _getter(copies: TowerCopies | None) -> Callable[..., Any]:
+def _getter(copies: TowerCopies | None, first: FirstCall) -> Callable[..., Any]:
     """Makes a getter that gives the tower's copy of each variable.
 
     It adds the regularization loss itself: TensorFlow does so only where a variable is made, so
@@ -130,13 +137,14 @@ def _getter(copies: TowerCopies | None) -> Callable[..., Any]:
 
     def getter(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         regularizer = kwargs.pop("regularizer", None)
-        variable = getter(name, *args, regularizer=None, **kwargs)
-        if copies is not None:
-            variable = copies.add(variable)
-        if regularizer is not None and name not in seen:
-            loss = regularizer(variable)
-            if loss is not None:
-                tf.add_to_collection(tf.GraphKeys.REGULARIZATION_LOSSES, loss)
+        with first.in_get_variable():
+            variable = getter(name, *args, regularizer=None, **kwargs)
+            if copies is not None:
+                variable = copies.add(variable)
+            if regularizer is not None and name not in seen:
+                loss = regularizer(variable)
+                if loss is not None:
+                    tf.add_to_collection(tf.GraphKeys.REGULARIZATION_LOSSES, loss)
         seen.add(name)
         return variable
 

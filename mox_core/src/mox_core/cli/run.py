@@ -35,6 +35,7 @@ def main(args: Sequence[str]) -> int:
         The exit code.
     """
     from mox_core.flags import registry
+    from mox_core.plugins import get_manager
 
     registry().parse(["mox", *args])
     _load_observers()
@@ -56,6 +57,7 @@ def main(args: Sequence[str]) -> int:
         return 2
     sys.argv = [after[0], *before, *after[1:]]
     registry().parse(sys.argv)
+    get_manager().notify("mox_prepare_script", script=after[0])
     return run_script(after[0])
 
 

@@ -8,6 +8,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 
+from mox_core.cli.explain import explain
 from mox_core.cli.output import print_error
 from mox_core.errors import MoxError
 
@@ -24,7 +25,8 @@ def run_script(path: str) -> int:
         path: The file.
 
     Returns:
-        0; 1 when it raised, after printing the traceback as Python would; 2 when it is no file.
+        0; 1 when it raised, after printing what that means or the traceback as Python would; 2
+        when it is no file.
 
     Raises:
         MoxError: The script did not handle an error of mox.
@@ -51,6 +53,10 @@ def run_script(path: str) -> int:
     except Exception as error:
         # Without the frame of this function the traceback is the script's own.
         own = error.__traceback__.tb_next if error.__traceback__ else None
+        explanation = explain(error.with_traceback(own))
+        if explanation is not None and not os.environ.get("MOX_DEBUG"):
+            print_error(explanation)
+            return 1
         sys.excepthook(type(error), error.with_traceback(own), own)
         return 1
     return 0

@@ -66,6 +66,8 @@ class Flag:
         choices: the only admissible values; empty: any.
         words: words admissible besides values of the type.
         env_aliases: further environment variables, read after `env`.
+        of_run: whether `mox.run` or its engine reads it. A run warns of those that its engine
+            does not know.
 
     Raises:
         FlagError: the name, the type or the default does not fit.
@@ -79,6 +81,7 @@ class Flag:
     choices: tuple[Any, ...] = ()
     words: tuple[str, ...] = ()
     env_aliases: tuple[str, ...] = ()
+    of_run: bool = True
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", self.name):

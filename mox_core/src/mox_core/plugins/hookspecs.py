@@ -8,7 +8,7 @@ never steer a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mox_core.cli.commands import Commands
     from mox_core.engine import StepResults
     from mox_core.flags import FlagRegistry
+    from mox_core.launching import LaunchProcess, LaunchRequest
     from mox_core.running.plan import RunPlan
     from mox_core.running.state import RunState
 
@@ -69,6 +70,20 @@ def mox_dataset(name: str) -> object | None:
     """
 
 
+@hookspec(firstresult=True)
+def mox_launch(request: LaunchRequest) -> Sequence[LaunchProcess] | None:
+    """Says which processes `mox launch` starts for an engine, whose plugin alone is asked.
+
+    Args:
+        request: What the user asked for.
+
+    Returns:
+        The processes, or None for parameter servers and workers that are told about each other by
+        mox's own flags.
+        Stops at the first result that is not None.
+    """
+
+
 # ---- Set up --------------------------------------------------------------------------------------
 
 
@@ -116,6 +131,34 @@ def mox_report_env() -> Mapping[str, str] | None:
 
     Returns:
         Names and values, each a short text, or None.
+    """
+
+
+# ---- Scripts: for `mox run` ----------------------------------------------------------------------
+
+
+@hookspec
+def mox_prepare_script(script: str) -> None:
+    """Prepares the process for a script, when its flags are known and `sys.argv` is the script's.
+
+    Args:
+        script: The path of the script that `mox run` is about to run.
+
+    Returns:
+        Nothing.
+    """
+
+
+@hookspec(firstresult=True)
+def mox_explain_error(error: BaseException) -> str | None:
+    """Says what an error that ended a script means; `mox run` prints it instead of a traceback.
+
+    Args:
+        error: The exception, with its traceback.
+
+    Returns:
+        What was wrong, where and what to do, in a line or two, or None to leave it to others.
+        Stops at the first result that is not None.
     """
 
 

@@ -76,7 +76,9 @@ def warn_of_ignored_flags(engine: Engine, logger: logging.Logger) -> None:
     ignored = [
         name
         for name in flags.names()
-        if name not in known and flags.get(name) != flags.flags[name].default
+        if name not in known
+        and flags.flags[name].of_run
+        and flags.get(name) != flags.flags[name].default
     ]
     if ignored:
         names = ", ".join(f"--{name}" for name in sorted(ignored))

@@ -1,0 +1,1 @@
+"""`mox migrate`: turns a script written for MoXing into one written for mox."""

@@ -1,0 +1,8 @@
+"""Small helpers."""
+
+from __future__ import annotations
+
+from mox_core._lazy import lazy_names
+
+__all__ = ["compat", "runtime"]
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, __name__))

@@ -1,0 +1,13 @@
+"""Hooks."""
+
+from __future__ import annotations
+
+from mox_core._lazy import lazy_names
+
+__all__ = [
+    "AggregativeSessionRunHook",
+    "EarlyStoppingHook",
+    "FeedSessionRunHook",
+    "LogEvaluationMetricHook",
+]
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "mox_tf"))

@@ -1,0 +1,8 @@
+"""Flags and versions."""
+
+from __future__ import annotations
+
+from mox_core._lazy import lazy_names
+
+__all__ = ["hyper_param_flags", "tf_util"]
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, __name__))
