@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,9 @@ _OF_FREE = 0.8
 
 _KEEP = 0.9
 """Part of its limit to which a full cache is emptied, so that it is not full again at once."""
+
+_RESERVED = 128
+"""A process takes room for new entries in steps of this part of the limit, to ask rarely."""
 
 _TOUCH_AFTER = 60.0
 """Seconds after which reading an entry marks it as used."""
@@ -75,6 +79,7 @@ class LocalCache:
         self._locks = os.path.join(self._root, "locks")
         self._counter = os.path.join(self._root, "bytes")
         self._warned = False
+        self._begin()
         self._users = -1
         self._users_pid = 0
         try:
@@ -125,6 +130,8 @@ class LocalCache:
     def remove(self) -> bool:
         """Removes the owner's entries, unless other processes use them; returns whether it did."""
         self._leave()
+        if not os.path.isdir(self.folder):
+            return True
         with self._locked("users-" + os.path.basename(self.folder), wait=False) as alone:
             if not alone:
                 return False
@@ -138,7 +145,7 @@ class LocalCache:
     def _copy(self, path: str, start: int, length: int | None) -> bytes | None:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:  # nearly always: there is none
             return None
         try:
             stat = os.fstat(fd)
@@ -157,8 +164,11 @@ class LocalCache:
             return
         try:
             self._make_room(len(content))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            whole = WholeFile(path)
+            try:
+                whole = WholeFile(path)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                whole = WholeFile(path)
             try:
                 write_all(whole.fd, content)
                 whole.publish()
@@ -191,13 +201,25 @@ class LocalCache:
             return int(file.read())
         return 0
 
+    def _begin(self) -> None:
+        self._room = 0  # bytes that are counted already, for entries to come
+        self._room_lock = threading.Lock()
+        self._room_pid = os.getpid()
+
     def _make_room(self, size: int) -> None:
-        """Adds to the count of bytes, after removing old entries when it were too much."""
-        with self._locked("bytes"):
-            total = self._bytes() + size
-            if total > self.limit:
-                total = self._evict(int(self.limit * _KEEP) - size) + size
-            self._write_count(total)
+        """Takes room for an entry, after removing old ones when there is none left."""
+        if self._room_pid != os.getpid():
+            self._begin()  # after a fork: the room and the lock are the parent's
+        with self._room_lock:
+            if self._room < size:
+                step = max(size, self.limit // _RESERVED)
+                with self._locked("bytes"):
+                    total = self._bytes() + step
+                    if total > self.limit:
+                        total = self._evict(int(self.limit * _KEEP) - step) + step
+                    self._write_count(total)
+                self._room += step
+            self._room -= size
 
     def _count(self) -> None:
         with self._locked("bytes"):
@@ -238,10 +260,10 @@ class LocalCache:
 
     def _use(self) -> None:
         """Says that this process uses the owner's entries."""
-        path = os.path.join(self._locks, "users-" + os.path.basename(self.folder))
-        self._users = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._users = self._lock_file("users-" + os.path.basename(self.folder))
         self._users_pid = os.getpid()
-        fcntl.flock(self._users, fcntl.LOCK_SH)
+        if self._users >= 0:
+            fcntl.flock(self._users, fcntl.LOCK_SH)
 
     def _leave(self) -> None:
         if self._users >= 0 and self._users_pid == os.getpid():
@@ -250,22 +272,40 @@ class LocalCache:
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
-        """Holds a lock; yields whether it was to be had."""
-        path = os.path.join(self._locks, name)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        """Holds a lock; yields whether it was to be had.
+
+        Where there can be no lock, because somebody removed the folder or the disk is gone, the
+        cache goes on without: at worst it fetches twice.
+        """
+        fd = self._lock_file(name)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
+            if fd >= 0:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    yield False
+                    return
             yield True
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+
+    def _lock_file(self, name: str) -> int:
+        path = os.path.join(self._locks, name)
+        for _ in range(2):
+            try:
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except FileNotFoundError:
+                with contextlib.suppress(OSError):
+                    os.makedirs(self._locks, exist_ok=True)
+            except OSError:
+                break
+        return -1
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_users": -1, "_users_pid": 0}
+        return self.__dict__ | {"_users": -1, "_users_pid": 0, "_room_lock": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
+        self._begin()
         self._use()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mox_core.errors import MoxError, PluginError
@@ -179,6 +180,24 @@ class PluginManager:
             raise PluginError(messages.no_answer(kind, name, hook=hook))
         return provided
 
+    def ask(self, kind: Kind, name: str, hook: str, **arguments: object) -> Any:
+        """Calls a hook of the one plugin of a name, and of no other.
+
+        Args:
+            kind: "engine", "storage" or "dataset".
+            name: The entry-point name.
+            hook: The name of the hook.
+            **arguments: Its arguments, as specified.
+
+        Returns:
+            The answer; None when the plugin does not implement the hook.
+
+        Raises:
+            PluginError: As for `select`.
+        """
+        self.load(kind, name)
+        return self._loaded.call_one(f"{GROUPS[kind]}:{name}", hook, **arguments)
+
     def load(self, kind: Kind, name: str, *, asked: str | None = None) -> Candidate | None:
         """Imports the one plugin of a name and registers its hooks.
 
@@ -225,6 +244,13 @@ class PluginManager:
                 from mox_core.flags import registry
 
                 self._loaded.call_isolated(implementation, {"registry": registry()})
+
+    def load_all(self) -> None:
+        """Imports every plugin, for its flags; what fails is told to whoever asks for it."""
+        for kind in GROUPS:
+            for name in self.names(kind):
+                with suppress(PluginError):
+                    self.load(kind, name)
 
     # ---- Tell ------------------------------------------------------------------------------------
 

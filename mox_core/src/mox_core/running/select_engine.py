@@ -10,7 +10,7 @@ from mox_core.engine import Engine
 from mox_core.errors import EngineError
 from mox_core.plugins import get_manager
 
-__all__ = ["select_engine"]
+__all__ = ["engine_name", "select_engine"]
 
 
 def select_engine(argument: str | Engine | None, get_flag: Callable[[str], Any]) -> Engine:
@@ -43,10 +43,24 @@ def select_engine(argument: str | Engine | None, get_flag: Callable[[str], Any])
     return engine
 
 
-def _only_one() -> str:
+def engine_name(chosen: str | None) -> str | None:
+    """The engine of a script that is not run here: as in `select_engine`, but None if open."""
+    name = chosen or os.environ.get("MOX_ENGINE") or _from_pyproject()
     names = get_manager().names("engine")
+    return name or (names[0] if len(names) == 1 else None)
+
+
+def _only_one() -> str:
+    manager = get_manager()
+    names = manager.names("engine")
     if len(names) == 1:
         return names[0]
+    installed = sorted({candidate.name for candidate in manager.candidates("engine")})
+    if not names and installed:
+        raise EngineError(
+            f"MOX_PLUGINS={','.join(sorted(manager.only or ()))} excludes every engine that is "
+            f"installed ({', '.join(installed)}).\n  Add one of them to it, or unset it."
+        )
     if not names:
         raise EngineError(
             "no engine is installed.\n  Install one, for example with:  pip install mox-tf"

@@ -8,13 +8,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress
 from mox_core.storage.driver import ObjectInfo
-from mox_core.storage.errors import AccessDeniedError, CopyError
+from mox_core.storage.errors import AccessDeniedError, CopyError, TransientError
 from mox_core.storage.plan import check_disjoint, jobs_for, listed_jobs
 from mox_core.storage.pool import Pool
 from mox_core.storage.urls import Location, join
@@ -211,24 +211,36 @@ def sync(
     for page in target.driver.list(folder, recursive=True):
         for info in page:
             there[info.path[len(folder) :]] = info
+    folders = _parents(there)
     kept: set[str] = set()
 
     def select(rel: str, info: ObjectInfo) -> bool:
         kept.add(rel)
+        if rel.endswith("/"):
+            return rel not in there and rel not in folders
         old = there.get(rel)
         if old is None:
             return True
-        if rel.endswith("/"):
-            return False
         return old.size != info.size or old.mtime_ns < info.mtime_ns
 
     copied = copy_directory(source, target, threads=threads, select=select, progress=progress)
     gone = []
     if delete:
-        parents = {rel[: at + 1] for rel in kept for at, c in enumerate(rel) if c == "/"}
+        parents = _parents(kept)
         gone = [folder + rel for rel in there if rel and rel not in kept and rel not in parents]
         tree.delete(target.driver, gone)
     return copied, len(gone)
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """All directories, each ending in `/`, in which the paths lie."""
+    found: set[str] = set()
+    for path in paths:
+        at = path.rfind("/", 0, -1)
+        while at >= 0 and path[: at + 1] not in found:
+            found.add(path[: at + 1])
+            at = path.rfind("/", 0, at)
+    return found
 
 
 def remove(location: Location, *, recursive: bool, done: Callable[[int], object]) -> None:
@@ -244,7 +256,7 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
     if named and (recursive or driver.capabilities.directories) and not linked:
         named = is_file(location)
     if named:
-        tree.delete(driver, [location.path], done=done)
+        _remove_file(location, done)
     if not recursive or linked:
         return
     if location.is_local:
@@ -257,6 +269,20 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
     if not driver.capabilities.directories and not location.path.rstrip("/"):
         raise OSError(errno.EINVAL, "a bucket must be named", location.url)
     tree.delete(driver, tree.under(driver, location.directory), done=done)
+
+
+def _remove_file(location: Location, done: Callable[[int], object]) -> None:
+    driver, paths = location.driver, [location.path]
+    try:
+        failed = list(driver.delete_many(paths))
+    except TransientError:
+        # Some stores always fail to delete a key that is a directory to them.
+        if not is_file(location):
+            return
+        failed = list(driver.retry.call(driver.delete_many, paths))
+    if failed:
+        raise CopyError.of("could not remove", [(location.url, "", error) for _, error in failed])
+    done(1)
 
 
 def rename(source: Location, target: Location) -> None:
