@@ -26,9 +26,9 @@ _POLL = 0.1
 _SECONDS_TO_END = 30.0
 
 _EPILOG = """\
-Each process is `python script.py ...` with the flags --job_name, --task_index, --ps_hosts and
---worker_hosts given to it in the environment (MOX_JOB_NAME, ...). Ctrl-C ends all of them; so does
-one that fails.
+Each process is `mox run script.py ...` with the flags --job_name, --task_index, --ps_hosts and
+--worker_hosts given to it in the environment (MOX_JOB_NAME, ...). Flags of mox before the script
+are handed on. Ctrl-C ends all processes; so does one that fails.
 
 examples:
   mox launch --ps 1 --workers 2 train.py
@@ -73,14 +73,16 @@ def main(args: Sequence[str]) -> int:
     Returns:
         0; the exit code of the process that failed first; 128 + the number of a signal.
     """
-    options = _parser().parse_args(args)
+    flags, own = _without_flags(args)
+    options = _parser().parse_args(own)
     if options.workers < 1 or options.ps < 0 or (options.gpus is not None and options.gpus < 1):
         print_error("--workers and --gpus are 1 or more, --ps is 0 or more.")
         return 2
     if not os.path.isfile(options.script):
         print_error(f"cannot find the script {options.script!r}.")
         return 2
-    command = [sys.executable, options.script, *options.arguments]
+    run = [sys.executable, "-m", "mox_core.cli", "run"]
+    command = [*run, *flags, options.script, *options.arguments]
     signals: deque[int] = deque()
     # Before there is anything to stop; the handlers only note what came.
     kept = {
@@ -118,6 +120,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("script", help="Python script that calls mox.run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
     return parser
+
+
+def _without_flags(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags of mox that stand before the script, and the other arguments."""
+    from mox_core.flags import registry
+    from mox_core.flags.arguments import scan
+    from mox_core.plugins import get_manager
+
+    get_manager().load_observers()  # they define flags, too
+    script = next((i for i, one in enumerate(args) if os.path.isfile(one)), 0)
+    flags: list[str] = []
+    own: list[str] = []
+    position = 0
+    for found in scan(args[:script], registry().flags):
+        own += args[position : found.start]
+        flags += args[found.start : found.stop]
+        position = found.stop
+    return flags, [*own, *args[position:]]
 
 
 def _environments(ps: int, workers: int, gpus: int | None) -> list[tuple[str, Mapping[str, str]]]:
