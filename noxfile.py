@@ -23,7 +23,7 @@ def install_tensorflow(session: nox.Session, version: str = TENSORFLOW) -> None:
 
 def install_mox(session: nox.Session, *, editable: bool = False) -> None:
     flag = ["-e"] if editable else []
-    session.install(*flag, "./mox_core[testing,images]")
+    session.install(*flag, "./mox_core[testing,images,safetensors]")
     # TensorFlow is there already, under a name that mox-tf's metadata do not know.
     session.install("--no-deps", *flag, "./mox_tf")
 

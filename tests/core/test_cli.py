@@ -573,7 +573,7 @@ def test_checkpoint_needs_its_sub_command(capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["checkpoint"])
     assert exit_.value.code == 2
-    assert "required: show" in capsys.readouterr().err
+    assert "required: {show,convert}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,20 @@ def test_the_version_of_mox_core_that_a_plugin_requires(site, requirement, fits)
         assert states(site)["tf"]["state"] == "incompatible"
 
 
+@pytest.mark.parametrize("version", ["0.1", "0.1.0", "0.1.9", "0.2", "1.0.0", "0.2.dev1"])
+@pytest.mark.parametrize(
+    "bounds", [">=0.1,<0.2", "<0.2,>=0.1.0", ">0.1", "<=0.1", "<=0.1.0.0", ">=0", "==0.1", "~=0.1"]
+)
+def test_the_quick_look_at_a_requirement_admits_only_what_packaging_does(bounds, version):
+    from packaging.specifiers import SpecifierSet
+
+    from mox_core.plugins.discovery import _plainly_met
+
+    met = SpecifierSet(bounds).contains(version, prereleases=True)
+    plain = "=0" not in bounds.replace(">=", "").replace("<=", "") and "dev" not in version
+    assert _plainly_met(f"mox-core{bounds}", version) is (met and plain)
+
+
 def test_metadata_that_cannot_be_read_cost_a_warning(site):
     engine(site)
     broken = site.install("broken", groups={"mox.engines": {"x": "x"}})

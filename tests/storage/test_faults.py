@@ -20,7 +20,7 @@ from mox_core.storage.errors import (
     MoxFileRespException,
     TransientError,
 )
-from mox_core.testing.storage_tiers.bench import same
+from mox_core.testing.storage_tiers.contents import same
 
 pytest.importorskip("boto3")
 pytest.importorskip("obs")

@@ -17,7 +17,7 @@ from servers.object_store import ObjectStore
 from mox_core import file
 from mox_core.storage.auth import Settings
 from mox_core.storage.registry import DRIVERS
-from mox_core.testing.storage_tiers.bench import same
+from mox_core.testing.storage_tiers.contents import same
 
 pytest.importorskip("boto3")
 pytest.importorskip("obs")

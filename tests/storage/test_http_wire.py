@@ -15,7 +15,7 @@ from mox_core.storage.http.client import Client, Reply, WireError
 from mox_core.storage.http.connection import ProtocolError, ShortBodyError, SourceChangedError
 from mox_core.storage.http.request import Endpoint, Request
 from mox_core.storage.http.signers import Anonymous
-from mox_core.testing.storage_tiers.bench import same
+from mox_core.testing.storage_tiers.contents import same
 
 
 @pytest.fixture

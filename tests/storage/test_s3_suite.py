@@ -50,7 +50,14 @@ class TestFake(_S3):
 
 
 class TestFakeSdk(TestFake):
+    """Short pages, since boto3 takes a millisecond per request and the server another."""
+
     fast = "0"
+    many = 61
+
+    @pytest.fixture
+    def settings(self, store_settings: Settings) -> Settings:
+        return replace(store_settings, list_max_keys=25)
 
 
 class TestMoto(_S3):

@@ -19,7 +19,7 @@ from mox_core.storage.auth import Settings
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.errors import AccessDeniedError, TransientError, UnsupportedError
 from mox_core.storage.retry import Retry
-from mox_core.testing.storage_tiers.bench import same
+from mox_core.testing.storage_tiers.contents import same
 
 DATA = bytes(range(256)) * 20_000
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mox_core.engine import VariableInfo
+from mox_core.engine import Engine, VariableInfo
 from mox_core.errors import CheckpointError, ProcessLostError
 from mox_core.storage.api import copy_parallel, is_directory, read, scan_dir
 from mox_core.storage.copying import scratch
@@ -110,6 +110,21 @@ def resolve_checkpoint(path: str) -> str | None:
     return path if files_of(path) else None
 
 
+def require_checkpoint(path: str) -> str:
+    """As `resolve_checkpoint`.
+
+    Raises:
+        CheckpointError: there is none, too.
+    """
+    prefix = resolve_checkpoint(path)
+    if prefix is None:
+        raise CheckpointError(
+            f"no checkpoint at {path!r}.\n"
+            "  Give a log_dir, or a prefix such as log_dir/model.ckpt-1000 (without suffixes)."
+        )
+    return prefix
+
+
 def read_record(prefix: str) -> dict[str, Any] | None:
     """Returns the record that mox wrote beside a checkpoint; None for other checkpoints.
 
@@ -169,17 +184,11 @@ def describe_checkpoint(path: str) -> CheckpointInfo:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    prefix = resolve_checkpoint(path)
-    if prefix is None:
-        raise CheckpointError(
-            f"no checkpoint at {path!r}.\n"
-            "  Give a log_dir, or a prefix such as log_dir/model.ckpt-1000 (without suffixes)."
-        )
+    prefix = require_checkpoint(path)
     files = list(files_of(prefix).items())
     record = read_record(prefix)
     if record is None:
-        number = re.search(r"-(\d+)$", prefix)
-        step = int(number.group(1)) if number else None
+        step = step_in_name(prefix)
         return CheckpointInfo(prefix, step, files=files, variables=_look_inside(prefix))
     check_intact(prefix)
     return CheckpointInfo(
@@ -304,6 +313,12 @@ def files_of(prefix: str) -> dict[str, int]:
     }
 
 
+def step_in_name(prefix: str) -> int | None:
+    """The step that the name of a checkpoint ends in, or None."""
+    number = re.search(r"-(\d+)$", prefix)
+    return int(number.group(1)) if number else None
+
+
 def read_pointer(directory: str) -> list[str] | None:
     """Names of checkpoints in a folder's pointer, the newest first; None without a pointer."""
     text = _read_text(os.path.join(directory, POINTER))
@@ -419,6 +434,19 @@ def _look_inside(prefix: str) -> list[VariableInfo] | None:
 
 
 def _ask_engines(prefix: str) -> list[VariableInfo] | None:
+    found = engine_that_reads(prefix)
+    return None if found is None else found[1]
+
+
+def engine_that_reads(prefix: str) -> tuple[Engine, list[VariableInfo]] | None:
+    """Asks the installed engines for one that reads a checkpoint without a record.
+
+    Returns:
+        The engine, and the variables; None when there is none.
+
+    Raises:
+        CheckpointError: the files are damaged.
+    """
     from mox_core.plugins import get_manager
 
     manager = get_manager()
@@ -426,13 +454,14 @@ def _ask_engines(prefix: str) -> list[VariableInfo] | None:
         if info.kind != "engine" or info.state != "ok":
             continue
         try:
-            variables = manager.select("engine", info.name).read_checkpoint(prefix)
+            engine = manager.select("engine", info.name)
+            variables = engine.read_checkpoint(prefix)
         except CheckpointError:
             raise
         except Exception:  # an engine whose framework is absent cannot tell
             continue
         if variables is not None:
-            return list(variables)
+            return engine, list(variables)
     return None
 
 

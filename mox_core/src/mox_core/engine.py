@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mox_core.errors import EngineError
+
 if TYPE_CHECKING:
     from mox_core.hooks.base import RunHook
     from mox_core.spec import ExportSpec, Mode
@@ -209,12 +211,14 @@ class RestoreReport:
         missing: variables of the model that the checkpoint lacks.
         missing_state: the same for optimizer state, which starts afresh.
         mismatched: name -> (shape in the checkpoint, shape in the model).
+        surplus: names in the checkpoint that the program has no variable for.
     """
 
     restored: tuple[str, ...]
     missing: tuple[str, ...] = ()
     missing_state: tuple[str, ...] = ()
     mismatched: Mapping[str, tuple[Sequence[int], Sequence[int]]] = field(default_factory=dict)
+    surplus: tuple[str, ...] = ()
 
 
 class Program(abc.ABC):
@@ -414,6 +418,35 @@ class Engine(abc.ABC):
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint of this framework that has no mox record; None if it is none."""
         return None
+
+    def read_variables(self, prefix: str) -> Mapping[str, Any] | None:
+        """Reads a checkpoint of this framework without a model; None if it is none.
+
+        Called without `setup`, as the next one: `mox checkpoint convert` moves variables from one
+        engine's checkpoint to another's.
+
+        Returns:
+            Neutral name -> NumPy array, of all that `Program.save` writes.
+
+        Raises:
+            CheckpointError: the files are damaged.
+        """
+        return None
+
+    def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
+        """Writes a checkpoint that `Program.restore` reads, without a model.
+
+        Args:
+            prefix: as `Program.save` gets it.
+            values: neutral name -> NumPy array, the optimizer's state and `global_step` included.
+
+        Raises:
+            CheckpointError: they cannot be written.
+            EngineError: the engine does not do this.
+        """
+        raise EngineError(
+            f"engine {self.name!r} writes no checkpoints but those of its own programs."
+        )
 
     def close(self) -> None:
         """Releases what `setup` took; called once, also after an error."""

@@ -44,7 +44,10 @@ def read_arrays(prefix: str) -> dict[str, Any]:
     """
     path = prefix + SUFFIX
     if not os.path.isfile(path):
-        raise CheckpointError(f"{path} does not exist.\n  Check the path of the checkpoint.")
+        raise CheckpointError(
+            f"{path} does not exist, so {prefix} is no checkpoint of engine 'mxnet'.\n"
+            "  Check the path; `mox checkpoint convert` makes one of another engine's."
+        )
     try:
         loaded = mx.nd.load(path)
         if not isinstance(loaded, dict):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +18,8 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import CheckpointError
 from mox_core.flags import registry
-from mox_mxnet.checkpoint_files import read_arrays
+from mox_mxnet.checkpoint_files import SUFFIX, read_arrays, write_arrays
 from mox_mxnet.distributed import Group, join
 from mox_mxnet.export import FORMATS
 from mox_mxnet.flags import FLAG_NAMES, define_flags
@@ -96,11 +97,18 @@ class MXNetEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a file of `mx.nd.save` that has no record of mox."""
-        try:
-            arrays = read_arrays(prefix)
-        except CheckpointError:
+        arrays = self.read_variables(prefix)
+        if arrays is None:
             return None
         return [VariableInfo(name, a.shape, a.dtype.name) for name, a in arrays.items()]
+
+    def read_variables(self, prefix: str) -> dict[str, Any] | None:
+        """Reads a checkpoint for another engine."""
+        return read_arrays(prefix) if os.path.isfile(prefix + SUFFIX) else None
+
+    def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
+        """Writes another engine's variables as `mx.nd.save` does."""
+        write_arrays(prefix, values)
 
     def close(self) -> None:
         """Lets go of the other processes."""

@@ -23,16 +23,12 @@ class NeutralState:
     Args:
         optimizer: it.
         variables: what it updates, in its order.
-        suffix: goes behind every name.
     """
 
-    def __init__(
-        self, optimizer: NeutralOptimizer, variables: Sequence[Variable], *, suffix: str = ""
-    ) -> None:
+    def __init__(self, optimizer: NeutralOptimizer, variables: Sequence[Variable]) -> None:
         self._optimizer = optimizer
-        self._suffix = suffix
         self._places = {
-            f"{variable.name}/{slot.suffix}{suffix}": (optimizer.slots[slot.role][place], variable)
+            f"{variable.name}/{slot.suffix}": (optimizer.slots[slot.role][place], variable)
             for place, variable in enumerate(variables)
             for slot in optimizer.spec.slots
         }
@@ -41,7 +37,7 @@ class NeutralState:
         """Name -> copy of a value, as checkpoints have it."""
         slots = {name: _saved(array, variable) for name, (array, variable) in self._places.items()}
         scalars = self._optimizer.scalars
-        return {**slots, **{f"{n}{self._suffix}": np.asarray(v) for n, v in scalars.items()}}
+        return {**slots, **{name: np.asarray(value) for name, value in scalars.items()}}
 
     def assign(self, values: Mapping[str, Any]) -> None:
         """Sets those of the values that are its own."""
@@ -49,8 +45,8 @@ class NeutralState:
             if name in values:
                 _load(array, variable, values[name])
         for name in self._optimizer.scalars:
-            if name + self._suffix in values:
-                self._optimizer.scalars[name] = float(values[name + self._suffix])
+            if name in values:
+                self._optimizer.scalars[name] = float(values[name])
 
 
 class NativeOptimizer:

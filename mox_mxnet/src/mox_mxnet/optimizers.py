@@ -51,12 +51,10 @@ class NeutralOptimizer:
         spec = self.spec
         rate = float(spec.learning_rate(global_step))
         update = _RULES[spec.name]
-        update(
-            self._weights, list(gradients), self.slots, rate, {**spec.parameters, **self.scalars}
-        )
-        if self.scalars:
-            for i in (1, 2):
-                self.scalars[f"beta{i}_power"] *= spec.parameters[f"beta{i}"]
+        powers = dict(zip(spec.for_loss(0).scalars, self.scalars.values(), strict=True))
+        update(self._weights, list(gradients), self.slots, rate, {**spec.parameters, **powers})
+        for name, beta in spec.scalars.items():
+            self.scalars[name] *= beta
 
 
 def _averaged(targets: Arrays, values: Arrays, decay: float) -> None:

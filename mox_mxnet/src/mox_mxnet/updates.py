@@ -190,18 +190,17 @@ def _make_updates(
                 f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
                 "  Check ModelSpec.loss and ModelSpec.var_scopes; make blocks with mox.block."
             )
-        suffix = f"_{index}" if index else ""
-        updates.append(_make_update(function(), variables, suffix, neutral=neutral))
+        updates.append(_make_update(function(), variables, index, neutral=neutral))
     return updates
 
 
 def _make_update(
-    returned: Any, variables: Sequence[Variable], suffix: str, *, neutral: bool
+    returned: Any, variables: Sequence[Variable], index: int, *, neutral: bool
 ) -> Update:
     if isinstance(returned, OptimizerSpec):
         weights = [variable.arrays[0] for variable in variables]
-        optimizer = NeutralOptimizer(returned, weights)
-        return Update(variables, optimizer, NeutralState(optimizer, variables, suffix=suffix))
+        optimizer = NeutralOptimizer(returned.for_loss(index), weights)
+        return Update(variables, optimizer, NeutralState(optimizer, variables))
     if neutral or not isinstance(returned, mx.optimizer.Optimizer):
         shown = "None (is a return missing?)" if returned is None else f"a {type_name(returned)}"
         wanted = "" if neutral else "one of mx.optimizer, or "
@@ -209,5 +208,6 @@ def _make_update(
             f"optimizer_fn returned {shown}; engine 'mxnet' takes {wanted}"
             "mox.get_optimizer_fn(...)."
         )
+    suffix = f"_{index}" if index else ""
     native = NativeOptimizer(returned, variables, suffix=suffix)
     return Update(variables, native, native)

@@ -149,7 +149,14 @@ class Variables:
         if missing or mismatched:
             fitting = {}
         self.assign(fitting)
-        return RestoreReport(tuple(fitting), tuple(missing), tuple(missing_state), mismatched)
+        known = {info.name for info in self.infos()}
+        return RestoreReport(
+            tuple(fitting),
+            tuple(missing),
+            tuple(missing_state),
+            mismatched,
+            tuple(name for name in saved if name not in known),
+        )
 
     def _state(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

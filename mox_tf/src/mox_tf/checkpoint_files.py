@@ -12,7 +12,7 @@ from mox_core.errors import CheckpointError
 from mox_tf.failures import first_line
 from mox_tf.tf1 import tf
 
-__all__ = ["CheckpointFiles"]
+__all__ = ["CheckpointFiles", "write_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,32 @@ class CheckpointFiles:
             return self._reader.get_tensor(name)
         except Exception as error:  # of many kinds, from the C++ side
             raise _damaged(self.prefix, error) from error
+
+
+def write_checkpoint(prefix: str, values: Mapping[str, Any]) -> None:
+    """Writes a checkpoint without a model.
+
+    Args:
+        prefix: path without suffixes.
+        values: name -> NumPy array.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    with tf.Graph().as_default(), tf.device("/cpu:0"):
+        given = [tf.placeholder(array.dtype, array.shape) for array in values.values()]
+        save = tf.raw_ops.SaveV2(
+            prefix=prefix,
+            tensor_names=list(values),
+            shape_and_slices=[""] * len(given),
+            tensors=given,
+        )
+        # Without GPUs, of which a session would take the memory.
+        with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+            try:
+                session.run(save, dict(zip(given, values.values(), strict=True)))
+            except tf.errors.OpError as error:
+                raise CheckpointError(f"{prefix} cannot be written: {first_line(error)}") from error
 
 
 def _damaged(prefix: str, error: Exception) -> CheckpointError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from mox_core.engine import (
     Capabilities,
@@ -14,7 +16,7 @@ from mox_core.engine import (
     VariableInfo,
 )
 from mox_core.spec import ModeKeys
-from mox_tf.checkpoint_files import CheckpointFiles
+from mox_tf.checkpoint_files import CheckpointFiles, write_checkpoint
 from mox_tf.cluster.announce import announce
 from mox_tf.cluster.board import OVER, failure_of
 from mox_tf.cluster.building import build_cluster_program, check_cluster
@@ -143,3 +145,12 @@ class TensorFlowEngine(Engine):
         """Describes a checkpoint that TensorFlow or TF-slim wrote."""
         files = CheckpointFiles.find(prefix)
         return None if files is None else files.infos()
+
+    def read_variables(self, prefix: str) -> dict[str, Any] | None:
+        """Reads a checkpoint that TensorFlow or TF-slim wrote, for another engine."""
+        files = CheckpointFiles.find(prefix)
+        return None if files is None else {name: files.read(name) for name in files.shapes}
+
+    def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
+        """Writes another engine's variables in TensorFlow's format."""
+        write_checkpoint(prefix, values)

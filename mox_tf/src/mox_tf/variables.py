@@ -141,7 +141,14 @@ class ProgramVariables:
         self._set(
             session, ((name, SavedAs.of(self.by_name[name]).read(files)) for name in restored)
         )
-        return RestoreReport(tuple(restored), tuple(missing), tuple(missing_state), mismatched)
+        known = {SavedAs.of(variable).name for variable in self.by_name.values()}
+        return RestoreReport(
+            tuple(restored),
+            tuple(missing),
+            tuple(missing_state),
+            mismatched,
+            tuple(sorted(name for name in files.shapes if name not in known)),
+        )
 
     def _set(self, session: Any, values: Iterable[tuple[str, Any]]) -> None:
         """Runs the initializers with other values, many at once but not all: they take memory."""

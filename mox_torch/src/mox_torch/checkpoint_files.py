@@ -38,7 +38,10 @@ def read_tensors(prefix: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     path = prefix + SUFFIX
     if not os.path.isfile(path):
-        raise CheckpointError(f"{path} does not exist.\n  Check the path of the checkpoint.")
+        raise CheckpointError(
+            f"{path} does not exist, so {prefix} is no checkpoint of engine 'torch'.\n"
+            "  Check the path; `mox checkpoint convert` makes one of another engine's."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

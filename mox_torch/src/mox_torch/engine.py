@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -14,12 +17,12 @@ from mox_core.engine import (
     ProgramRequest,
     VariableInfo,
 )
-from mox_core.errors import CheckpointError
 from mox_core.flags import registry
-from mox_torch.checkpoint_files import read_tensors
+from mox_torch.checkpoint_files import SUFFIX, read_tensors, write_tensors
 from mox_torch.distributed import Group, join, local_rank
 from mox_torch.export import FORMATS
 from mox_torch.flags import FLAG_NAMES, define_flags
+from mox_torch.model import to_numpy
 from mox_torch.program import TorchProgram
 from mox_torch.settings import Settings, read_settings
 
@@ -95,14 +98,24 @@ class TorchEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a safetensors file that has no record of mox."""
-        try:
-            tensors, _ = read_tensors(prefix)
-        except CheckpointError:
+        if not os.path.isfile(prefix + SUFFIX):
             return None
+        tensors, _ = read_tensors(prefix)
         return [
             VariableInfo(name, tuple(t.shape), str(t.dtype).removeprefix("torch."))
             for name, t in tensors.items()
         ]
+
+    def read_variables(self, prefix: str) -> dict[str, Any] | None:
+        """Reads a checkpoint for another engine."""
+        if not os.path.isfile(prefix + SUFFIX):
+            return None
+        tensors, _ = read_tensors(prefix)
+        return {name: to_numpy(tensor) for name, tensor in tensors.items()}
+
+    def write_variables(self, prefix: str, values: Mapping[str, Any]) -> None:
+        """Writes another engine's variables as safetensors."""
+        write_tensors(prefix, {name: torch.tensor(value) for name, value in values.items()}, {})
 
     def close(self) -> None:
         """Gives the number of threads back, and leaves the other processes."""

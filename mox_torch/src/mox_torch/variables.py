@@ -105,7 +105,14 @@ class Variables:
         if missing or mismatched:
             fitting = {}
         self.assign(fitting)
-        return RestoreReport(tuple(fitting), tuple(missing), tuple(missing_state), mismatched)
+        known = self.tensors().keys()
+        return RestoreReport(
+            tuple(fitting),
+            tuple(missing),
+            tuple(missing_state),
+            mismatched,
+            tuple(name for name in saved if name not in known),
+        )
 
     def _state(self) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}

@@ -23,7 +23,7 @@ _BUILT_IN = {
     "plugins": "list the installed plugins",
     "info": "describe this installation, for bug reports",
     "doctor": "load plugins for real and explain what fails",
-    "checkpoint": "look into a checkpoint",
+    "checkpoint": "look into a checkpoint, or convert it for another engine",
     "net": "list the networks of the zoo, and show their layers",
 }
 

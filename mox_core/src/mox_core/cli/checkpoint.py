@@ -1,4 +1,4 @@
-"""`mox checkpoint show`: what is in a checkpoint."""
+"""`mox checkpoint`: what is in a checkpoint, and how it moves to another engine."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ def main(args: Sequence[str]) -> int:
         0.
 
     Raises:
-        CheckpointError: There is no checkpoint, or it is damaged.
+        MoxError: There is no checkpoint, it is damaged, or it cannot be converted.
     """
-    parser = argparse.ArgumentParser(prog="mox checkpoint", description="Looks into checkpoints.")
-    commands = parser.add_subparsers(title="commands", metavar="show", required=True)
+    parser = argparse.ArgumentParser(
+        prog="mox checkpoint", description="Looks into checkpoints, and converts them."
+    )
+    commands = parser.add_subparsers(
+        title="commands", metavar="{show,convert}", dest="command", required=True
+    )
     show = commands.add_parser(
         "show",
         help="print the variables of a checkpoint and its files",
@@ -39,12 +43,46 @@ def main(args: Sequence[str]) -> int:
     )
     show.add_argument("path", help="a log_dir, or a prefix such as log_dir/model.ckpt-1000")
     show.add_argument("--json", action="store_true", help="print JSON")
+    convert = commands.add_parser(
+        "convert",
+        help="write a checkpoint in the format of another engine",
+        description="Writes the variables of a checkpoint, the optimizer's state and the global "
+        "step in the format of another engine. A run of a script over mox.nn goes on from the "
+        "result, a log_dir, as if that engine had written it.",
+    )
+    convert.add_argument(
+        "source",
+        metavar="IN",
+        help="a log_dir, a prefix such as log_dir/model.ckpt-1000 or resnet_v1_50.ckpt, "
+        "or a .safetensors file",
+    )
+    convert.add_argument("target", metavar="OUT", help="a new log_dir; for safetensors a new file")
+    convert.add_argument(
+        "--to", required=True, metavar="ENGINE", help="name of an installed engine, or safetensors"
+    )
     options = parser.parse_args(args)
+    if options.command == "convert":
+        return _convert(options.source, options.target, options.to)
 
     from mox_core.checkpoint import describe_checkpoint
 
     info = describe_checkpoint(options.path)
     print(json.dumps(asdict(info), indent=2) if options.json else "\n".join(_lines(info)))
+    return 0
+
+
+def _convert(source: str, target: str, to: str) -> int:
+    from mox_core.converting import convert_checkpoint
+
+    done = convert_checkpoint(source, target, to=to)
+    numbers = sum(math.prod(variable.shape) for variable in done.variables)
+    print(done.path)
+    print(f"  from     {done.source} ({done.engine})")
+    print(f"  step     {'unknown' if done.step is None else done.step}")
+    print(f"  holds    {len(done.variables):,} variables, {numbers:,} numbers")
+    if done.left_out:
+        some = ", ".join(done.left_out[:10]) + (", ..." if len(done.left_out) > 10 else "")
+        print(f"  without  {len(done.left_out)} that hold no numbers: {some}")
     return 0
 
 

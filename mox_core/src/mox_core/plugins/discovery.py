@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,11 @@ GROUPS: dict[Kind, str] = {
 _KINDS: dict[str, Kind] = {group: kind for kind, group in GROUPS.items()}
 
 _ON_MOX_CORE = re.compile(r"mox[-_.]+core(?![-_.\w])", re.IGNORECASE)
+
+_RELEASE = re.compile(r"\d+(\.\d+)*")
+_BOUND = re.compile(r"(>=|<=|>|<)(\d+(?:\.\d+)*)")
+_PLAIN_REQUIREMENT = re.compile(rf"mox-core(?P<bounds>{_BOUND.pattern}(?:,{_BOUND.pattern})*)")
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 logger = logging.getLogger("mox")
 
@@ -69,12 +75,12 @@ class Candidate:
     @cached_property
     def unmet_requirement(self) -> str | None:
         """The requirement on mox-core that the running version does not meet, if there is one."""
+        from mox_core import __version__
+
         ours = [text for text in self.requires if _ON_MOX_CORE.match(text)]
-        if not ours:
+        if all(_plainly_met(text, __version__) for text in ours):
             return None
         from packaging.requirements import InvalidRequirement, Requirement
-
-        from mox_core import __version__
 
         for text in ours:
             try:
@@ -85,6 +91,27 @@ class Candidate:
             if applies and not requirement.specifier.contains(__version__, prereleases=True):
                 return f"mox-core{requirement.specifier}"
         return None
+
+
+def _plainly_met(requirement: str, version: str) -> bool:
+    """Whether `mox-core<0.2,>=0.1` or the like is met; False where packaging has to decide.
+
+    Importing packaging takes longer than all else that is done to find a plugin.
+    """
+    plain = _PLAIN_REQUIREMENT.fullmatch(requirement)
+    if plain is None or not _RELEASE.fullmatch(version):
+        return False
+    ours = _numbers(version)
+    return all(
+        _COMPARE[sign](ours, _numbers(bound)) for sign, bound in _BOUND.findall(plain["bounds"])
+    )
+
+
+def _numbers(release: str) -> list[int]:
+    numbers = [int(number) for number in release.split(".")]
+    while numbers and not numbers[-1]:  # 1.0 is 1
+        numbers.pop()
+    return numbers
 
 
 def discover() -> list[Candidate]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from mox_core.checkpoint import check_intact, read_record, resolve_checkpoint
+from mox_core.checkpoint import (
+    check_intact,
+    engine_that_reads,
+    read_record,
+    resolve_checkpoint,
+)
 from mox_core.engine import Program, RestoreReport
 from mox_core.errors import CheckpointError, SpecError
 from mox_core.hooks.base import RunHook
@@ -38,7 +43,15 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
             )
         run.logger.info("Restoring parameters from %s", run.url_of(found))
         with run.staging.naming(found):
-            restore_all(program, found, state=plan.training)
+            _check_engine(run, found, "log_dir")
+            surplus = restore_all(program, found, state=plan.training)
+        if plan.training and surplus:
+            run.logger.warning(
+                "%s holds %d variables that the model or its optimizer has not: %s.",
+                run.url_of(found),
+                len(surplus),
+                _listed(surplus),
+            )
         if plan.training:
             restore_state(hooks, (read_record(found) or {}).get("hooks", {}))
     elif plan.checkpoint_path:
@@ -46,6 +59,7 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.info("Restoring parameters from %s", chosen)
         found = run.staging.local_copy(chosen)
         with run.staging.naming(found):
+            _check_engine(run, found, "checkpoint_path")
             _restore_chosen(run, found)
     elif not plan.training:
         where = f"log_dir={log_dir!r} has none" if log_dir else "log_dir is not given"
@@ -63,14 +77,43 @@ def _set_steps(run: RunState) -> None:
         run.step = run.program.first_step
 
 
-def restore_all(program: Program, prefix: str, *, state: bool) -> None:
+def restore_all(program: Program, prefix: str, *, state: bool) -> Sequence[str]:
     """Restores every variable of a program.
+
+    Returns:
+        What else is in the checkpoint.
 
     Raises:
         CheckpointError: the checkpoint is damaged or lacks a variable.
     """
     check_intact(prefix)
-    _check(program.restore(prefix, lambda name: True, state=state), prefix)
+    report = program.restore(prefix, lambda name: True, state=state)
+    _check(report, prefix)
+    return report.surplus
+
+
+def _check_engine(run: RunState, prefix: str, argument: str) -> None:
+    """Tells a checkpoint of another engine from a damaged one.
+
+    Raises:
+        CheckpointError: it is of another engine; says how to convert it.
+    """
+    record, engine = read_record(prefix), run.engine
+    if record is not None and record.get("engine") == engine.name:
+        return
+    if engine.read_checkpoint(prefix) is not None:
+        return
+    if record is not None:
+        writer = record.get("engine")
+    else:
+        found = engine_that_reads(prefix)
+        writer = found[0].name if found else None
+    if writer is not None:
+        raise CheckpointError(
+            f"checkpoint {prefix} is of engine {writer!r}, and this run uses {engine.name!r}.\n"
+            f"  Convert it with `mox checkpoint convert {prefix} FOLDER --to {engine.name}`, and "
+            f"give {argument}=FOLDER."
+        )
 
 
 def _require(path: str) -> str:
@@ -96,6 +139,13 @@ def _restore_chosen(run: RunState, prefix: str) -> None:
     _check(report, prefix)
     if plan.include_patterns or plan.exclude_patterns:
         run.logger.info("Restored %d variables by the patterns given.", len(report.restored))
+    elif plan.training and report.surplus:
+        run.logger.info(
+            "%d variables of %s are not in the model: %s.",
+            len(report.surplus),
+            run.url_of(prefix),
+            _listed(report.surplus),
+        )
     if report.missing_state:
         run.logger.info(
             "%d variables of the optimizer are not in %s and start afresh.",
@@ -115,17 +165,22 @@ def _check(report: RestoreReport, prefix: str) -> None:
             "  Leave such variables out with --checkpoint_exclude_patterns (for checkpoint_path)."
         )
     if report.missing:
+        others = ""
+        if report.surplus:
+            others = f"It has {len(report.surplus)} others: {_listed(report.surplus)}.\n  "
         raise CheckpointError(
             f"checkpoint {prefix} lacks {len(report.missing)} variables of the model: "
-            f"{_listed(list(report.missing[:10]), len(report.missing))}.\n"
-            "  Leave them out with --checkpoint_exclude_patterns (for checkpoint_path), or use "
+            f"{_listed(report.missing)}.\n  {others}"
+            "Leave them out with --checkpoint_exclude_patterns (for checkpoint_path), or use "
             "another log_dir."
         )
 
 
-def _listed(parts: list[str], total: int) -> str:
-    more = f" and {total - len(parts)} more" if total > len(parts) else ""
-    return ", ".join(parts) + more
+def _listed(parts: Sequence[str], total: int | None = None) -> str:
+    """Up to ten of the parts; `total` of them, where fewer are given."""
+    shown, total = parts[:10], len(parts) if total is None else total
+    more = f" and {total - len(shown)} more" if total > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def _matcher(patterns: Sequence[str], flag: str) -> Callable[[str], bool]:

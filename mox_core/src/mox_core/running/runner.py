@@ -196,7 +196,7 @@ def _run_here(
     try:
         if export_format and plan.log_dir and cluster.is_chief:
             check_export(program.export_spec, staging.url_of(plan.log_dir))
-        run = RunState(plan, program, cluster, logger, guard.requested, staging)
+        run = RunState(plan, engine, program, cluster, logger, guard.requested, staging)
         hooks = _hooks(run, store)
         program.start()
         _despite_losses(run, hooks, lambda: load_variables(run, hooks))

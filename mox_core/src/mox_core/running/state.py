@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import logging
 
-    from mox_core.engine import Cluster, Program
+    from mox_core.engine import Cluster, Engine, Program
     from mox_core.running.plan import RunPlan
     from mox_core.running.staging import Staging
 
@@ -22,6 +22,7 @@ class RunState:
 
     Attributes:
         plan: the arguments of `mox.run`, checked.
+        engine: what runs it.
         program: the engine's program.
         cluster: this process's place among those that train together.
         logger: where the run's lines go.
@@ -41,6 +42,7 @@ class RunState:
     """
 
     plan: RunPlan
+    engine: Engine
     program: Program
     cluster: Cluster
     logger: logging.Logger

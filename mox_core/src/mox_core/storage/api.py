@@ -344,24 +344,22 @@ def list_directory(
     folder = location.directory
     names: set[str] = set()
     if recursive:
-        some = False
         for page in location.driver.list(folder, recursive=True):
-            for info in page:
-                some = True
-                rel = info.path[len(folder) :]
-                names.add(rel)
-                parent = rel.rpartition("/")[0] + "/"
-                while parent != "/" and parent not in names:
-                    names.add(parent)
-                    parent = parent[:-1].rpartition("/")[0] + "/"
-        if not some:
+            names.update([info.path[len(folder) :] for info in page])
+        for parent in {name.rpartition("/")[0] for name in names}:
+            while parent and f"{parent}/" not in names:
+                names.add(f"{parent}/")
+                parent = parent.rpartition("/")[0]
+        if not names:
             list(tree.existing_children(location))  # raises unless it is an empty bucket
     else:
         names = {info.path[len(folder) :] for info in tree.existing_children(location)}
     keep_sep = not remove_sep and not location.is_local
-    files = () if skip_file else (name for name in names if name[-1:] not in ("", "/"))
-    folders = () if skip_dir else (name for name in names if name[-1:] == "/" != name)
-    return sorted({*files, *(name if keep_sep else name.rstrip("/") for name in folders)})
+    chosen = set() if skip_file else {name for name in names if name[-1:] not in ("", "/")}
+    if not skip_dir:
+        folders = (name for name in names if name[-1:] == "/" != name)
+        chosen.update(folders if keep_sep else (name.rstrip("/") for name in folders))
+    return sorted(chosen)
 
 
 def make_dirs(url: Path) -> None:

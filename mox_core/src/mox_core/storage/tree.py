@@ -6,13 +6,16 @@ An object store has no directories, only keys. Here a directory exists when it h
 
 from __future__ import annotations
 
+import functools
 import re
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mox_core.storage.driver import Driver, ObjectInfo
 from mox_core.storage.errors import CopyError, MoxFileNotExistsException
+from mox_core.storage.pool import Pool
 from mox_core.storage.transfer import find
 from mox_core.storage.urls import Location
 
@@ -30,6 +33,9 @@ __all__ = [
 ]
 
 BATCH = 1000
+
+DELETIONS = 4
+"""Batches that are deleted at the same time."""
 
 
 class FileStat(NamedTuple):
@@ -211,35 +217,60 @@ def walk(location: Location, *, topdown: bool = True) -> Iterator[tuple[str, lis
 def delete(
     driver: Driver, infos: Iterable[str], *, done: Callable[[int], object] = lambda count: None
 ) -> None:
-    """Deletes files as they come and directories last, the deepest first.
+    """Deletes files as they come, several batches at a time, and directories last, deepest first.
 
     Raises:
         CopyError: some could not be deleted; all others were.
     """
     failures: list[tuple[str, str, BaseException]] = []
+    refused: list[Exception] = []
+    lock = threading.Lock()
 
     def flush(paths: list[str]) -> None:
-        failed = list(driver.retry.call(driver.delete_many, paths))
-        failures.extend((driver.url(path), "", error) for path, error in failed)
-        done(len(paths) - len(failed))
+        failed = list(retry.call(driver.delete_many, paths))
+        with lock:
+            failures.extend((driver.url(path), "", error) for path, error in failed)
+            done(len(paths) - len(failed))
 
-    directories = []
-    batch: list[str] = []
-    for path in infos:
-        if path.endswith("/") and driver.capabilities.directories:
-            directories.append(path)
-            continue
-        batch.append(path)
-        if len(batch) == BATCH:
-            flush(batch)
-            batch = []
-    if batch:
-        flush(batch)
+    def task(paths: list[str]) -> None:
+        try:
+            if not refused:
+                flush(paths)
+        except Exception as error:
+            refused.append(error)
+
+    directories: list[str] = []
+    with Pool(DELETIONS, interrupt=driver.interrupt) as pool:
+        retry = driver.retry.until(pool.stop)
+        for batch in _batches(infos, directories if driver.capabilities.directories else None):
+            if refused:
+                break
+            if len(batch) < BATCH and not pool.busy:
+                task(batch)  # the only one: a thread would cost more than it gains
+            else:
+                pool.add(functools.partial(task, batch))
+    if refused:
+        raise refused[0]
     directories.sort(key=len, reverse=True)
     for at in range(0, len(directories), BATCH):
         flush(directories[at : at + BATCH])
     if failures:
         raise CopyError.of("could not remove", failures)
+
+
+def _batches(paths: Iterable[str], directories: list[str] | None) -> Iterator[list[str]]:
+    """Files by the thousand; directories are put aside where there are real ones."""
+    batch: list[str] = []
+    for path in paths:
+        if directories is not None and path.endswith("/"):
+            directories.append(path)
+            continue
+        batch.append(path)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def under(driver: Driver, folder: str) -> Iterator[str]:

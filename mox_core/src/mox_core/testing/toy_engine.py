@@ -7,6 +7,7 @@ scripts run in `toy_neutral`.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,12 +28,12 @@ from mox_core.engine import (
     StepResults,
     VariableInfo,
 )
-from mox_core.errors import CheckpointError, EngineError, SpecError
+from mox_core.errors import EngineError, SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.nn.feed import Batch, Feed
 from mox_core.optim import OptimizerSpec
 from mox_core.spec import ExportSpec, Mode, ModeKeys, ModelSpec, not_scalar_error
-from mox_core.testing.toy_checkpoint import read_arrays, write_arrays
+from mox_core.testing.toy_checkpoint import checkpoint_file, read_arrays, write_arrays
 from mox_core.testing.toy_export import export_toy_npz
 from mox_core.testing.toy_neutral import NeutralModel, NeutralOptimizer
 from mox_core.testing.toy_nn import (
@@ -81,10 +82,16 @@ class ToyEngine(Engine):
 
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint that was copied without mox's record of it."""
-        try:
-            return _infos(read_arrays(prefix))
-        except CheckpointError:
-            return None
+        arrays = self.read_variables(prefix)
+        return None if arrays is None else _infos(arrays)
+
+    def read_variables(self, prefix: str) -> dict[str, Array] | None:
+        """Reads a checkpoint for another engine."""
+        return read_arrays(prefix) if os.path.isfile(checkpoint_file(prefix)) else None
+
+    def write_variables(self, prefix: str, values: Mapping[str, Array]) -> None:
+        """Writes another engine's variables."""
+        write_arrays(prefix, values)
 
 
 @dataclass(frozen=True)
@@ -368,8 +375,15 @@ class ToyProgram(Program):
                 fitting[name] = saved[name]
         if missing or mismatched:
             fitting = {}
+        known = self.variables().keys()
         self.assign(fitting)
-        return RestoreReport(tuple(fitting), tuple(missing), tuple(missing_state), mismatched)
+        return RestoreReport(
+            tuple(fitting),
+            tuple(missing),
+            tuple(missing_state),
+            mismatched,
+            tuple(name for name in saved if name not in known),
+        )
 
     def export(self, export_format: str, directory: str) -> None:
         """Writes the model into `directory`.

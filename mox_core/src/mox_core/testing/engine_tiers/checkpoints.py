@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mox_core.engine import Fetch, Program
+from mox_core.engine import Engine, Fetch, Program
 from mox_core.errors import CheckpointError
 from mox_core.spec import Mode, ModelSpec
 from mox_core.testing.engine_bench import (
@@ -168,6 +168,33 @@ class CheckpointsTier:
         if described is not None:
             assert set(described) == set(program.variable_infos())
         assert bench.engine().read_checkpoint(str(tmp_path / "b")) is None
+
+    def test_variables_are_read_and_written_without_a_program(
+        self, bench: EngineBench, tmp_path: Path
+    ) -> None:
+        engine = bench.new_engine()
+        if type(engine).write_variables is Engine.write_variables:
+            pytest.skip(f"engine {engine.name!r} does not convert checkpoints")
+        program = _trained(bench, make_batches(3))
+        program.save(str(tmp_path / "a"))
+        values = engine.read_variables(str(tmp_path / "a"))
+        assert values is not None
+        _assert_equal(dict(values), program.variables())
+        engine.write_variables(str(tmp_path / "b"), values)
+        assert all(path.name.startswith(("a", "b")) for path in tmp_path.iterdir())
+        resumed = bench.train(make_batches(3))
+        assert not restore_all(resumed, str(tmp_path / "b")).missing_state
+        _assert_equal(resumed.variables(), program.variables())
+        assert resumed.global_step == 3
+        assert engine.read_variables(str(tmp_path / "c")) is None
+
+    def test_what_else_a_checkpoint_holds_is_told(self, bench: EngineBench, tmp_path: Path) -> None:
+        _trained(bench, make_batches(1), make_spec=_two_parts).save(str(tmp_path / "a"))
+        program = bench.train(make_batches(1))
+        report = restore_all(program, str(tmp_path / "a"))
+        larger = bench.eval(make_batches(1), make_spec=_two_parts).variables().keys()
+        assert larger - program.variables().keys() <= set(report.surplus)
+        assert not set(report.surplus) & program.variables().keys()
 
     def test_files_that_are_not_there_are_an_error(
         self, bench: EngineBench, tmp_path: Path

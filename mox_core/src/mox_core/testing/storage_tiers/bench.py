@@ -12,7 +12,7 @@ from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Driver, DriverFactory, ObjectInfo
 from mox_core.storage.registry import DRIVERS
 
-__all__ = ["SCHEME", "Remember", "StorageBench", "paths", "same"]
+__all__ = ["SCHEME", "Remember", "StorageBench", "paths"]
 
 SCHEME = "suite"
 
@@ -32,18 +32,6 @@ class Remember:
         """Keeps a copy of the bytes."""
         assert self.infos, "write came before begin"
         self.data += bytes(chunk)
-
-
-def same(found: bytes, expected: bytes) -> None:
-    """Asserts that long contents are equal.
-
-    A plain assert would let pytest print their difference, line by line, which takes minutes for
-    some 100 kB where a CI server is noticed.
-    """
-    if found != expected:
-        shorter = min(len(found), len(expected))
-        at = next((at for at in range(shorter) if found[at] != expected[at]), shorter)
-        pytest.fail(f"{len(found)} bytes instead of {len(expected)}; they differ from byte {at} on")
 
 
 def paths(driver: Driver, prefix: str, *, recursive: bool) -> list[str]:

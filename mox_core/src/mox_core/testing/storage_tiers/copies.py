@@ -10,7 +10,8 @@ import pytest
 
 from mox_core import file
 from mox_core.storage.driver import Driver
-from mox_core.testing.storage_tiers.bench import StorageBench, same
+from mox_core.testing.storage_tiers.bench import StorageBench
+from mox_core.testing.storage_tiers.contents import same
 
 __all__ = ["CopiesTier"]
 

@@ -15,7 +15,8 @@ from mox_core.storage.errors import (
     MoxFileNotExistsException,
     UnsupportedError,
 )
-from mox_core.testing.storage_tiers.bench import Remember, StorageBench, paths, same
+from mox_core.testing.storage_tiers.bench import Remember, StorageBench, paths
+from mox_core.testing.storage_tiers.contents import same
 
 __all__ = ["ObjectsTier", "UploadsTier"]
 

@@ -192,7 +192,10 @@ class DemoProgram(Program):
         if missing or mismatched:
             fitting = {}
         self.assign(fitting)
-        return RestoreReport(tuple(fitting), tuple(missing), tuple(missing_state), mismatched)
+        surplus = tuple(name for name in saved if name not in self._all())
+        return RestoreReport(
+            tuple(fitting), tuple(missing), tuple(missing_state), mismatched, surplus
+        )
 
     def close(self) -> None:
         """Nothing to release."""
