@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs" / "migrate.md"
+_HEADER = ("", "| name | state | |", "|---|---|---|")
 BEGIN, END = "<!-- symbols: begin -->\n", "<!-- symbols: end -->\n"
 
 
@@ -212,7 +213,7 @@ GROUPS = (
                 f"{_RAW}, label_sep, skip_label_not_found, augmentation_fn",
             ),
             Symbol("AsyncRawGenerator"),
-            Symbol("get_dataset", "name, split_name, dataset_dir, capacity"),
+            Symbol("get_dataset", "name, split_name, dataset_dir"),
             Symbol("get_dataset_meta", "name"),
             Symbol("get_tfrecord"),
             Symbol("datasets.tfrecord_common.BaseTFRecordDataset"),
@@ -236,13 +237,13 @@ GROUPS = (
     ),
 )
 
-FLAGS = (
-    "num_gpus job_name task_index ps_hosts worker_hosts sync_replicas variable_update loss_scale "
-    "checkpoint_exclude_patterns checkpoint_include_patterns trainable_include_patterns "
-    "trainable_exclude_patterns gradient_clip_type gradient_clip num_inter_threads "
-    "num_intra_threads log_first_clone clone_on_cpu use_fp16 local_parameter_device "
-    "server_protocol session_timeout num_prefetch_threads running_log_level rank"
-).split()
+_FLAGS = """
+    num_gpus job_name task_index ps_hosts worker_hosts sync_replicas variable_update
+    loss_scale checkpoint_exclude_patterns checkpoint_include_patterns
+    trainable_include_patterns trainable_exclude_patterns gradient_clip_type gradient_clip
+    num_inter_threads num_intra_threads log_first_clone clone_on_cpu use_fp16
+    local_parameter_device server_protocol session_timeout num_prefetch_threads
+    running_log_level rank"""
 
 
 def resolve(module, name):
@@ -285,18 +286,26 @@ def state(group, symbol):
 
 def table():
     from mox_core.flags import registry
+    from mox_core.running.capabilities import flags_for_all_engines
+    from mox_tf import TensorFlowEngine
 
+    effective = flags_for_all_engines() | TensorFlowEngine().capabilities.flags
     lines = []
     for group in GROUPS:
-        lines += [f"### {group.title} (`{group.module}`)", "", "| name | state | |", "|---|---|---|"]
+        lines += [
+            f"### {group.title} (`{group.module}`)",
+            "",
+            "| name | state | |",
+            "|---|---|---|",
+        ]
         lines += [
             f"| `{symbol.name}` | {' | '.join(state(group, symbol))} |" for symbol in group.symbols
         ]
         lines.append("")
-    lines += ["### Flags", "", "| name | state | |", "|---|---|---|"]
-    for name in FLAGS:
-        flag = registry().flags.get(name)
-        lines.append(f"| `{name}` | {'works' if flag else 'not offered'} | {flag.help} |")
+    lines += ["### Flags, with TensorFlow", *_HEADER]
+    for name in _FLAGS.split():
+        found = "works" if name in effective else "accepted, without effect"
+        lines.append(f"| `{name}` | {found} | {registry().flags[name].help} |")
     return "\n".join(lines) + "\n"
 
 
