@@ -81,7 +81,6 @@ class TestMoto(_S3):
 class TestRclone(_S3):
     """A real server over a directory; it ignores conditions and cannot copy parts."""
 
-    _DELETE = "rclone answers 500 to the deletion of a key that is a directory on its disk"
     _MARKER = "rclone keeps the object `d/` as a file `d`"
     cannot: ClassVar[dict[str, str]] = {
         "test_up_across_and_down": _MARKER,
@@ -89,7 +88,6 @@ class TestRclone(_S3):
         "test_names_that_clash": "a directory of the server holds no file of the same name",
         "test_an_empty_directory": _MARKER,
         "test_make_directories": _MARKER,
-        "test_remove[d-False-left4]": _DELETE,
         "test_list_levels": "rclone's HEAD has whole seconds, its listing has fractions",
         "test_directories": _MARKER,
     }

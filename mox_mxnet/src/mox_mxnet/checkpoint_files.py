@@ -37,7 +37,7 @@ def read_arrays(prefix: str) -> dict[str, Any]:
     """Reads what `write_arrays` wrote, or another file of `mx.nd.save` with names.
 
     Returns:
-        Name -> NumPy array.
+        Name -> NumPy array; `arg:` and `aux:` before the names of exported parameters are left out.
 
     Raises:
         CheckpointError: there is no such file, or it is damaged.
@@ -52,7 +52,7 @@ def read_arrays(prefix: str) -> dict[str, Any]:
         loaded = mx.nd.load(path)
         if not isinstance(loaded, dict):
             raise ValueError("its arrays have no names")
-        arrays = {name: array.asnumpy() for name, array in loaded.items()}
+        arrays = {_plain(name): array.asnumpy() for name, array in loaded.items()}
         extra = arrays.pop(_EXTRA, None)
         known = {} if extra is None else json.loads(extra.tobytes().decode())
         for name in known.get(_SCALARS, ()):
@@ -61,3 +61,7 @@ def read_arrays(prefix: str) -> dict[str, Any]:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no data")
         raise CheckpointError(f"{path} is damaged: {reason}.\n  Use another checkpoint.") from error
     return arrays
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("arg:").removeprefix("aux:")

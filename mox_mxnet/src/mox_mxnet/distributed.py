@@ -104,7 +104,7 @@ class Group:
             rank = int(words.argmax())
             text = bytes(said[rank].astype(np.uint8)).rstrip(b"\0").decode(errors="replace")
             if word != _FAILED:
-                raise _OtherFailed(f"rank {rank} failed: {text}")
+                raise OtherProcessError(f"rank {rank} failed: {text}")
         return answer
 
     def step_done(self) -> None:
@@ -154,7 +154,7 @@ class Group:
             error: what ends it.
             skip_step: takes part in the exchange of gradients without any.
         """
-        if isinstance(error, _OtherFailed):
+        if isinstance(error, OtherProcessError):
             return
         if not self._started or self._ended:
             # The others cannot be told, and at its end MXNet would wait for them for ever.
@@ -184,5 +184,5 @@ class Group:
         self.kvstore.pull(key, out=answer)
 
 
-class _OtherFailed(EngineError):
+class OtherProcessError(EngineError):
     """Another process failed; this one has nothing of its own to tell."""

@@ -76,7 +76,10 @@ class MXNetEngine(Engine):
                 "%s stand in for GPUs: they share this machine's cores.", names
             )
         self._group = join(config.get_flag)
-        return self._group.cluster if self._group else Cluster()
+        if self._group is None:
+            return Cluster()
+        registry().set_default("rank", self._group.cluster.rank)
+        return self._group.cluster
 
     def build(self, request: ProgramRequest) -> MXNetProgram:
         """Makes the program, which calls the user's functions once to see what they make."""

@@ -41,12 +41,13 @@ def load() -> Any:
     try:
         return importlib.import_module("mxnet")
     except ModuleNotFoundError as error:
-        if error.name == "mxnet":
+        missing = (error.name or "").partition(".")[0]
+        if missing == "mxnet":
             advice = "Install it with:  pip install mxnet==1.9.1"
-        elif error.name == "distutils":
+        elif missing == "distutils":
             advice = "Install what Python 3.12 lacks:  pip install setuptools"
         else:
-            advice = f"Install it with:  pip install {error.name}"
+            advice = f"Install it with:  pip install {missing}"
         raise EngineError(f"MXNet cannot be imported: {error}.\n  {advice}") from error
     except OSError as error:  # a shared library
         raise EngineError(

@@ -67,7 +67,6 @@ class NativeOptimizer:
     def __init__(self, optimizer: Any, variables: Sequence[Variable], *, suffix: str = "") -> None:
         self._optimizer = optimizer
         self._variables = list(variables)
-        self._suffix = suffix
         self._weights = [one.arrays[0] for one in variables]
         optimizer.idx2name = {place: one.name for place, one in enumerate(variables)}
         self._states = [

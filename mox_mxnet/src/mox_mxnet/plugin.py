@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mox_core.plugins import hookimpl
@@ -9,6 +10,7 @@ from mox_core.plugins import hookimpl
 if TYPE_CHECKING:
     from mox_core.engine import Engine
     from mox_core.flags import FlagRegistry
+    from mox_core.launching import LaunchProcess, LaunchRequest
 
 
 @hookimpl
@@ -27,3 +29,11 @@ def mox_add_flags(registry: FlagRegistry) -> None:
     from mox_mxnet.flags import define_flags
 
     define_flags(registry)
+
+
+@hookimpl
+def mox_launch(request: LaunchRequest) -> Sequence[LaunchProcess]:
+    """A scheduler, servers and workers of MXNet's kvstore."""
+    from mox_mxnet.launch import processes
+
+    return processes(request)

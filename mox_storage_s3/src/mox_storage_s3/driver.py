@@ -53,6 +53,7 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
         list_v2=True,
         sign_payload=signed,
         append=False,
+        checksums=True,
     )
     fast = HttpDriver(scheme, settings, client=client, dialect=dialect, capabilities=CAPABILITIES)
     return FallbackDriver(fast, make_sdk)

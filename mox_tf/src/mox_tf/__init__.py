@@ -20,6 +20,15 @@ from mox_tf.graph_mode import quieten_tensorflow, use_graph_mode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
+    from mox_tf.datasets import ImageClassificationRawDataset as ImageClassificationRawDataset
+    from mox_tf.datasets import (
+        ImageClassificationTFRecordDataset as ImageClassificationTFRecordDataset,
+    )
+    from mox_tf.datasets import (
+        MultilabelClassificationRawDataset as MultilabelClassificationRawDataset,
+    )
+    from mox_tf.datasets import get_dataset as get_dataset
+    from mox_tf.datasets import get_tfrecord as get_tfrecord
     from mox_tf.engine import TensorFlowEngine as TensorFlowEngine
     from mox_tf.input_spec import InputSpec as InputSpec
     from mox_tf.native_hooks import AggregativeSessionRunHook as AggregativeSessionRunHook
@@ -34,13 +43,19 @@ if TYPE_CHECKING:
 _OWN = {
     "AggregativeSessionRunHook": "mox_tf.native_hooks",
     "FeedSessionRunHook": "mox_tf.native_hooks",
+    "ImageClassificationRawDataset": "mox_tf.datasets",
+    "ImageClassificationTFRecordDataset": "mox_tf.datasets",
     "InputSpec": "mox_tf.input_spec",
+    "MultilabelClassificationRawDataset": "mox_tf.datasets",
     "TensorFlowEngine": "mox_tf.engine",
+    "datasets": "mox_tf",
     "executor": "mox_tf",
     "get_collection": "mox_tf.scopes",
     "get_data_augmentation_fn": "mox_tf.preprocessing",
+    "get_dataset": "mox_tf.datasets",
     "get_optimizer_fn": "mox_tf.optimizers",
     "get_optimizer_wrapper_fn": "mox_tf.optimizer_wrappers",
+    "get_tfrecord": "mox_tf.datasets",
     "learning_rate_scheduler": "mox_tf",
     "preprocessing": "mox_tf",
     "run": "mox_tf.running",

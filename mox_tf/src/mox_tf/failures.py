@@ -14,6 +14,12 @@ __all__ = ["DATA_ENDED", "first_line", "input_error", "step_error"]
 DATA_ENDED: Any = (tf.errors.OutOfRangeError, tf.errors.CancelledError)
 """What an operation raises when its queue or iterator has no more, or was closed under it."""
 
+# Between "Graph execution error" and the sentence: where the operation was made.
+_WHERE_DETECTED = re.compile(r"Detected at node .*?\nNode: '[^\n]*\n", re.DOTALL)
+
+# What Python code in a graph raised of mox's own, before Python's traceback.
+_OWN_ERROR = re.compile(r"\b(?:SampleError|DataError): (.*?)(?:\nTraceback|\Z)", re.DOTALL)
+
 _NODE_NAME = re.compile(r"{{node ([^}\s]+)}}")
 _LIBRARIES = (TENSORFLOW_FOLDER, os.path.dirname(os.path.abspath(__file__)) + os.sep)
 
@@ -25,6 +31,7 @@ _NOTHING_SAID = ("From /job:", "Graph execution error:")
 def first_line(error: BaseException) -> str:
     """The sentence of an error, without the tracebacks and graphs that TensorFlow appends."""
     text = getattr(error, "message", None) or str(error)
+    text = _WHERE_DETECTED.sub("", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = (line for line in lines if not line.startswith(_NOTHING_SAID))
     return next(said, type(error).__name__)
@@ -32,7 +39,9 @@ def first_line(error: BaseException) -> str:
 
 def input_error(mode: str, error: Exception) -> EngineError:
     """The error of a run whose input failed, as opposed to: came to its end."""
-    return EngineError(f"input_fn({mode!s}) failed while it was read: {first_line(error)}")
+    own = _OWN_ERROR.search(str(error))
+    said = own[1].strip() if own else first_line(error)
+    return EngineError(f"input_fn({mode!s}) failed while it was read: {said}")
 
 
 def step_error(step: str, error: Exception, graph: Any) -> EngineError:

@@ -21,11 +21,17 @@ import tensorflow  # type: ignore[import-untyped, import-not-found, unused-ignor
 
 use_graph_mode(tensorflow)
 tf: Any = tensorflow.compat.v1
+tf2: Any = tensorflow
+
+as_it_is: Any = tf.autograph.experimental.do_not_convert
+"""Decorates a function of a data set, which TensorFlow then does not rewrite: that takes long."""
+
 
 __all__ = [
     "DATASET",
     "TENSORFLOW_FOLDER",
     "VARIABLE",
+    "as_it_is",
     "check_version",
     "chrome_trace",
     "compile_on_cpu",
@@ -37,6 +43,7 @@ __all__ = [
     "slice_of",
     "stateless_uniform",
     "tf",
+    "tf2",
     "versions",
 ]
 

@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
@@ -445,6 +446,10 @@ class Handler(BaseHTTPRequestHandler):
         if stored.appendable:
             headers["x-obs-object-type"] = "Appendable"
             headers["x-obs-next-append-position"] = str(len(stored.data))
+        if self.headers.get("x-amz-checksum-mode") == "ENABLED" and "-" in stored.etag:
+            checksum = zlib.crc32(stored.data).to_bytes(4, "big")
+            headers["x-amz-checksum-crc32"] = base64.b64encode(checksum).decode()
+            headers["x-amz-checksum-type"] = "FULL_OBJECT"
         return headers
 
     def get_object(self, _: bytes) -> None:

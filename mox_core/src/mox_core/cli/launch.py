@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import glob
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mox_core.cli.output import print_error
+from mox_core.launching import LaunchProcess, LaunchRequest, default_processes
+from mox_core.plugins import get_manager
+from mox_core.running.select_engine import engine_name
 
 __all__ = ["main"]
 
@@ -26,27 +27,33 @@ _POLL = 0.1
 _SECONDS_TO_END = 30.0
 
 _EPILOG = """\
-Each process is `mox run script.py ...` with the flags --job_name, --task_index, --ps_hosts and
---worker_hosts given to it in the environment (MOX_JOB_NAME, ...). Flags of mox before the script
-are handed on. Ctrl-C ends all processes; so does one that fails.
+Each process is `mox run script.py ...`, with the flags of mox that stand before the script. What
+they have to know of each other is given to them in the environment: the flags --job_name,
+--task_index, --ps_hosts and --worker_hosts (MOX_JOB_NAME, ...), or what the engine asks for. Ctrl-C
+ends all of them; so does one that fails.
 
 examples:
   mox launch --ps 1 --workers 2 train.py
-  mox launch --ps 2 --workers 2 --gpus 2 train.py --sync_replicas"""
+  mox launch --ps 2 --workers 2 --gpus 2 train.py --sync_replicas
+  mox launch --workers 2 train.py --engine mxnet"""
 
 
 @dataclass
 class _Task:
     """One process of the job, whose lines are printed behind its name."""
 
-    name: str
+    planned: LaunchProcess
     process: subprocess.Popen[str]
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     reader: threading.Thread | None = None
 
     @property
+    def name(self) -> str:
+        return self.planned.name
+
+    @property
     def serves(self) -> bool:
-        return self.name.startswith("ps")
+        return self.planned.serves
 
     def send(self, number: int) -> None:
         """Sends a signal to the process and those that it started."""
@@ -64,6 +71,15 @@ class _Task:
                 sys.stdout.flush()
 
 
+class _Deadline:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._end
+
+
 def main(args: Sequence[str]) -> int:
     """Runs `mox launch`.
 
@@ -75,7 +91,11 @@ def main(args: Sequence[str]) -> int:
     """
     flags, own = _without_flags(args)
     options = _parser().parse_args(own)
-    if options.workers < 1 or options.ps < 0 or (options.gpus is not None and options.gpus < 1):
+    if (
+        options.workers < 1
+        or (options.ps or 0) < 0
+        or (options.gpus is not None and options.gpus < 1)
+    ):
         print_error("--workers and --gpus are 1 or more, --ps is 0 or more.")
         return 2
     if not os.path.isfile(options.script):
@@ -83,6 +103,9 @@ def main(args: Sequence[str]) -> int:
         return 2
     run = [sys.executable, "-m", "mox_core.cli", "run"]
     command = [*run, *flags, options.script, *options.arguments]
+    engine = engine_name(options.engine or _engine_in(options.arguments))
+    request = LaunchRequest(options.workers, options.ps, options.gpus)
+    processes = _processes(engine, request)
     signals: deque[int] = deque()
     # Before there is anything to stop; the handlers only note what came.
     kept = {
@@ -91,8 +114,8 @@ def main(args: Sequence[str]) -> int:
     }
     tasks: list[_Task] = []
     try:
-        for name, environment in _environments(options.ps, options.workers, options.gpus):
-            tasks.append(_start(name, command, environment))
+        for planned in processes:
+            tasks.append(_start(planned, command))
         lock = threading.Lock()
         for task in tasks:
             task.reader = threading.Thread(target=task.read, args=(lock,), daemon=True)
@@ -109,12 +132,13 @@ def main(args: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mox launch",
-        description="Starts parameter servers and workers on this machine and watches over them.",
+        description="Starts all processes of a job on this machine and watches over them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--ps", type=int, default=0, metavar="N", help="parameter servers (0)")
+    parser.add_argument("--engine", metavar="NAME", help="engine of the script; default: its flag")
+    parser.add_argument("--ps", type=int, metavar="N", help="parameter servers (0)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers (1)")
     parser.add_argument("--gpus", type=int, metavar="N", help="towers, or GPUs, of each worker")
     parser.add_argument("script", help="Python script that calls mox.run")
@@ -126,99 +150,74 @@ def _without_flags(args: Sequence[str]) -> tuple[list[str], list[str]]:
     """The flags of mox that stand before the script, and the other arguments."""
     from mox_core.flags import registry
     from mox_core.flags.arguments import scan
-    from mox_core.plugins import get_manager
 
     get_manager().load_observers()  # they define flags, too
+    known = {name: flag for name, flag in registry().flags.items() if name != "engine"}
     script = next((i for i, one in enumerate(args) if os.path.isfile(one)), 0)
     flags: list[str] = []
     own: list[str] = []
     position = 0
-    for found in scan(args[:script], registry().flags):
+    for found in scan(args[:script], known):
         own += args[position : found.start]
         flags += args[found.start : found.stop]
         position = found.stop
     return flags, [*own, *args[position:]]
 
 
-def _environments(ps: int, workers: int, gpus: int | None) -> list[tuple[str, Mapping[str, str]]]:
-    """Name and environment of each process."""
-    ports = _free_ports(ps + workers)
-    hosts = [f"127.0.0.1:{port}" for port in ports]
-    shared = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if gpus is not None:
-        shared["MOX_NUM_GPUS"] = str(gpus)
-    if ps + workers > 1:
-        shared["MOX_PS_HOSTS"] = ",".join(hosts[:ps])
-        shared["MOX_WORKER_HOSTS"] = ",".join(hosts[ps:])
-    environments: list[tuple[str, Mapping[str, str]]] = []
-    for index in range(ps):
-        own = {"MOX_JOB_NAME": "ps", "MOX_TASK_INDEX": str(index), "CUDA_VISIBLE_DEVICES": ""}
-        environments.append((f"ps {index}", {**shared, **own}))
-    devices = _gpus()
-    each = gpus or 1
-    for index in range(workers):
-        own = {"MOX_JOB_NAME": "worker", "MOX_TASK_INDEX": str(index)}
-        own["MOX_RANK"] = str(index)
-        if workers > 1 and len(devices) >= workers * each:
-            own["CUDA_VISIBLE_DEVICES"] = ",".join(devices[index * each : (index + 1) * each])
-        environments.append((f"worker {index}", {**shared, **own}))
-    return environments
+def _processes(engine: str | None, request: LaunchRequest) -> Sequence[LaunchProcess]:
+    """What the engine wants to be started, or the default."""
+    if engine is not None:
+        found = get_manager().ask("engine", engine, "mox_launch", request=request)
+        if found is not None:
+            return list(found)
+    return default_processes(request)
 
 
-def _gpus() -> list[str]:
-    """The GPUs that may be shared out."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name]
-    return [str(index) for index in range(len(glob.glob("/dev/nvidia[0-9]*")))]
+def _engine_in(arguments: Sequence[str]) -> str | None:
+    """The value of `--engine` among a script's arguments."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--engine":
+            return value if equals else next(iter(arguments[place + 1 :]), None)
+    return None
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def _start(name: str, command: Sequence[str], environment: Mapping[str, str]) -> _Task:
+def _start(planned: LaunchProcess, command: Sequence[str]) -> _Task:
     options: dict[str, Any] = {"errors": "replace", "text": True}
     process = subprocess.Popen(
-        command,
-        env=dict(environment),
+        planned.command or command,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **planned.environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # a group of its own, which can be killed as a whole
         **options,
     )
-    return _Task(name, process)
+    return _Task(planned, process)
 
 
 def _watch(tasks: Sequence[_Task], signals: deque[int]) -> int:
     """Waits until all have ended; ends them when one fails, or when a signal comes."""
     code = 0
-    deadline: float | None = None  # when those that are left are killed
+    deadline: _Deadline | None = None  # when those that are left are killed
     while any(task.process.poll() is None for task in tasks):
         if signals:
             received = signals.popleft()
             if code == 128 + received:
                 break  # the second one: the caller kills what is left
             code = 128 + received
-            deadline = _stop(tasks, received)
+            deadline = _stop(tasks, received, _SECONDS_TO_END)
         failed = next((task for task in tasks if task.process.poll()), None)
         if failed is not None and not code:
             code = _tell(failed)
-            deadline = _stop(tasks, signal.SIGTERM)
+            patience = max(task.planned.patience for task in tasks)
+            deadline = _stop(tasks, signal.SIGTERM, patience)
         workers_ended = all(task.process.poll() is not None for task in tasks if not task.serves)
         if workers_ended and deadline is None:
-            deadline = time.monotonic() + _SECONDS_TO_END
-        if deadline is not None and time.monotonic() > deadline:
+            deadline = _Deadline(_SECONDS_TO_END)
+        if deadline is not None and deadline.is_over():
             left = ", ".join(task.name for task in tasks if task.process.poll() is None)
-            print_error(f"{left} did not end within {_SECONDS_TO_END:.0f} seconds and is killed.")
+            print_error(f"{left} did not end within {deadline.seconds:.0f} seconds and is killed.")
             break
         time.sleep(_POLL)
     failed = next((task for task in tasks if task.process.poll()), None)
@@ -230,10 +229,10 @@ def _watch(tasks: Sequence[_Task], signals: deque[int]) -> int:
     return code
 
 
-def _stop(tasks: Sequence[_Task], number: int) -> float:
+def _stop(tasks: Sequence[_Task], number: int, seconds: float) -> _Deadline:
     for task in tasks:
         task.send(number)
-    return time.monotonic() + _SECONDS_TO_END
+    return _Deadline(seconds)
 
 
 def _tell(task: _Task) -> int:

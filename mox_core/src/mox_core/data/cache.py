@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,9 @@ _OF_FREE = 0.8
 
 _KEEP = 0.9
 """Part of its limit to which a full cache is emptied, so that it is not full again at once."""
+
+_RESERVED = 128
+"""A process takes room for new entries in steps of this part of the limit, to ask rarely."""
 
 _TOUCH_AFTER = 60.0
 """Seconds after which reading an entry marks it as used."""
@@ -75,6 +79,7 @@ class LocalCache:
         self._locks = os.path.join(self._root, "locks")
         self._counter = os.path.join(self._root, "bytes")
         self._warned = False
+        self._begin()
         self._users = -1
         self._users_pid = 0
         try:
@@ -157,8 +162,11 @@ class LocalCache:
             return
         try:
             self._make_room(len(content))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            whole = WholeFile(path)
+            try:
+                whole = WholeFile(path)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                whole = WholeFile(path)
             try:
                 write_all(whole.fd, content)
                 whole.publish()
@@ -191,13 +199,25 @@ class LocalCache:
             return int(file.read())
         return 0
 
+    def _begin(self) -> None:
+        self._room = 0  # bytes that are counted already, for entries to come
+        self._room_lock = threading.Lock()
+        self._room_pid = os.getpid()
+
     def _make_room(self, size: int) -> None:
-        """Adds to the count of bytes, after removing old entries when it were too much."""
-        with self._locked("bytes"):
-            total = self._bytes() + size
-            if total > self.limit:
-                total = self._evict(int(self.limit * _KEEP) - size) + size
-            self._write_count(total)
+        """Takes room for an entry, after removing old ones when there is none left."""
+        if self._room_pid != os.getpid():
+            self._begin()  # after a fork: the room and the lock are the parent's
+        with self._room_lock:
+            if self._room < size:
+                step = max(size, self.limit // _RESERVED)
+                with self._locked("bytes"):
+                    total = self._bytes() + step
+                    if total > self.limit:
+                        total = self._evict(int(self.limit * _KEEP) - step) + step
+                    self._write_count(total)
+                self._room += step
+            self._room -= size
 
     def _count(self) -> None:
         with self._locked("bytes"):
@@ -264,8 +284,9 @@ class LocalCache:
             os.close(fd)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_users": -1, "_users_pid": 0}
+        return self.__dict__ | {"_users": -1, "_users_pid": 0, "_room_lock": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
+        self._begin()
         self._use()

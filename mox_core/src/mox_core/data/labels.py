@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 
@@ -106,9 +107,14 @@ def check_labels(labels: Mapping[int, str], found: Collection[str], where: str, 
 
 
 def log_labels(labels: Mapping[int, str], where: str) -> None:
-    """Logs which label stands for which name, so that training and serving can be compared."""
+    """Logs which label stands for which name, so that training and serving can be compared.
+
+    Of several processes that train together, only the first one does.
+    """
     from mox_core.flags import get_flag
 
+    if os.environ.get("RANK", "0") != "0" or get_flag("task_index"):
+        return
     level = "WARNING" if get_flag("silent") else get_flag("running_log_level")
     logger = run_logger("mox", level)
     logger.info("%s: %d classes", where, len(labels))

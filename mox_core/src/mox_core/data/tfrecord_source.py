@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mox_core.crc32c import is_fast
 from mox_core.data.example import parse_example
 from mox_core.data.source import Sample, SampleError, Source
 from mox_core.data.tfrecord import FOOTER, HEADER, checked_data
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from mox_core.data.record_index import FileIndex
 
 __all__ = ["ImageExample", "TFRecordSource", "missing_feature"]
+
+LOG = logging.getLogger("mox")
 
 _BLOCK = 4 << 20
 """Bytes that are read at a time from a remote store."""
@@ -144,6 +150,8 @@ class TFRecordSource(Source):
         self._parse = parse or ImageExample(self.labels_to_names)
         self.features = getattr(self._parse, "features", Source.features)
         self._verify = verify
+        if verify:
+            _hint_at_crc32c()
         self._cache = cache if versions is not None else None
         self._versions = versions
         self._paths = [None if is_remote(url) else locate(url).path for url in self.urls]
@@ -155,6 +163,14 @@ class TFRecordSource(Source):
         self._blocks = self._cut()
         self._block_starts = np.cumsum(self._blocks) - self._blocks
         self._begin()
+
+    def with_parse(self, parse: Callable[[bytes], Sample]) -> TFRecordSource:
+        """The same records, parsed in another way."""
+        other = copy.copy(self)
+        other._parse = parse
+        other.features = getattr(parse, "features", Source.features)
+        other._begin()
+        return other
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -276,3 +292,12 @@ class TFRecordSource(Source):
         self._waiting_bytes += len(record)
         while self._waiting_bytes > _AHEAD:
             self._waiting_bytes -= len(self._waiting.popitem(last=False)[1])
+
+
+@cache
+def _hint_at_crc32c() -> None:
+    if not is_fast():
+        LOG.warning(
+            "The checksums of TFRecords are computed in Python, which may take more time than "
+            "decoding.\n  Install a faster way with:  pip install crc32c"
+        )

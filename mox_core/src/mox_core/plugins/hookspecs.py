@@ -8,7 +8,7 @@ never steer a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mox_core.cli.commands import Commands
     from mox_core.engine import StepResults
     from mox_core.flags import FlagRegistry
+    from mox_core.launching import LaunchProcess, LaunchRequest
     from mox_core.running.plan import RunPlan
     from mox_core.running.state import RunState
 
@@ -65,6 +66,20 @@ def mox_dataset(name: str) -> object | None:
 
     Returns:
         A `mox_core.data.DatasetProvider`.
+        Stops at the first result that is not None.
+    """
+
+
+@hookspec(firstresult=True)
+def mox_launch(request: LaunchRequest) -> Sequence[LaunchProcess] | None:
+    """Says which processes `mox launch` starts for an engine, whose plugin alone is asked.
+
+    Args:
+        request: What the user asked for.
+
+    Returns:
+        The processes, or None for parameter servers and workers that are told about each other by
+        mox's own flags.
         Stops at the first result that is not None.
     """
 

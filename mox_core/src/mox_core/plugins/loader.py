@@ -179,6 +179,24 @@ class PluginManager:
             raise PluginError(messages.no_answer(kind, name, hook=hook))
         return provided
 
+    def ask(self, kind: Kind, name: str, hook: str, **arguments: object) -> Any:
+        """Calls a hook of the one plugin of a name, and of no other.
+
+        Args:
+            kind: "engine", "storage" or "dataset".
+            name: The entry-point name.
+            hook: The name of the hook.
+            **arguments: Its arguments, as specified.
+
+        Returns:
+            The answer; None when the plugin does not implement the hook.
+
+        Raises:
+            PluginError: As for `select`.
+        """
+        self.load(kind, name)
+        return self._loaded.call_one(f"{GROUPS[kind]}:{name}", hook, **arguments)
+
     def load(self, kind: Kind, name: str, *, asked: str | None = None) -> Candidate | None:
         """Imports the one plugin of a name and registers its hooks.
 

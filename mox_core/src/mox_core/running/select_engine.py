@@ -10,7 +10,7 @@ from mox_core.engine import Engine
 from mox_core.errors import EngineError
 from mox_core.plugins import get_manager
 
-__all__ = ["select_engine"]
+__all__ = ["engine_name", "select_engine"]
 
 
 def select_engine(argument: str | Engine | None, get_flag: Callable[[str], Any]) -> Engine:
@@ -41,6 +41,13 @@ def select_engine(argument: str | Engine | None, get_flag: Callable[[str], Any])
             "a mox_core.engine.Engine.\n  Report this to its authors."
         )
     return engine
+
+
+def engine_name(chosen: str | None) -> str | None:
+    """The engine of a script that is not run here: as in `select_engine`, but None if open."""
+    name = chosen or os.environ.get("MOX_ENGINE") or _from_pyproject()
+    names = get_manager().names("engine")
+    return name or (names[0] if len(names) == 1 else None)
 
 
 def _only_one() -> str:

@@ -250,7 +250,8 @@ class Copier:
 
     def _download(self, job: Job) -> bool:
         info = job.info
-        if info is None:
+        large = info is not None and info.size > self.sizes.whole
+        if info is None or (large and not info.digest):  # listings hold no digests
             info = self._read.call(self.source.stat, job.source)
         if info.size > self.sizes.whole:
             self._download_parts(job, info)
@@ -266,7 +267,7 @@ class Copier:
 
     def _download_parts(self, job: Job, info: ObjectInfo) -> None:
         whole = self._begin_file(job.target)
-        hasher = _InOrder(whole.fd)
+        hasher = _InOrder(whole.fd, info.digest)
         ranges = _ranges(info.size, self.sizes.part)
 
         def part(number: int) -> None:
@@ -277,7 +278,7 @@ class Copier:
                 writer(chunk)
                 self.progress.bytes(len(chunk))
 
-            got = transfer.fetch(
+            transfer.fetch(
                 self.source,
                 job.source,
                 out,
@@ -288,7 +289,7 @@ class Copier:
             )
             if writer.at != start + length:
                 raise ChangedError(f"{self.source.url(job.source)} became shorter")
-            hasher.done(number, start, start + length, got.digest)
+            hasher.done(number, start, start + length)
 
         def finish(_: list[None]) -> None:
             hasher.check(self.source.url(job.source))
@@ -482,32 +483,30 @@ def _ranges(size: int, part: int) -> list[tuple[int, int]]:
 
 
 class _InOrder:
-    """Digests a file whose parts arrive in any order, as soon as they join the ones before."""
+    """Digests a file whose parts arrive in any order, as soon as they join the ones before.
 
-    def __init__(self, fd: int) -> None:
+    Args:
+        fd: the file.
+        wanted: `algorithm:hex` of the whole, or empty: then nothing is compared.
+    """
+
+    def __init__(self, fd: int, wanted: str) -> None:
         self._fd = fd
-        self._wanted = ""
-        self._digest: transfer.Digest | None = None
+        self._wanted = wanted
+        self._digest = transfer.new_digest(wanted)
         self._lock = threading.Lock()
         self._arrived: dict[int, tuple[int, int]] = {}
         self._next = 0
         self._busy = False
 
-    def done(self, number: int, start: int, end: int, wanted: str) -> None:
-        """Part `number` is in the file; one thread at a time reads what is due.
+    def done(self, number: int, start: int, end: int) -> None:
+        """Part `number` (from 0), from `start` to `end`, is in the file.
 
-        Args:
-            number: of the part, from 0.
-            start: first byte.
-            end: byte after the last.
-            wanted: the digest of the whole object, as the answer with this part told it.
+        One thread at a time reads what is due.
         """
+        if self._digest is None:
+            return
         with self._lock:
-            if self._digest is None:
-                self._digest = transfer.new_digest(wanted)
-                self._wanted = wanted
-            if self._digest is None:
-                return
             self._arrived[number] = (start, end)
             if self._busy:
                 return

@@ -14,7 +14,7 @@ from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress
 from mox_core.storage.driver import ObjectInfo
-from mox_core.storage.errors import AccessDeniedError, CopyError
+from mox_core.storage.errors import AccessDeniedError, CopyError, TransientError
 from mox_core.storage.plan import check_disjoint, jobs_for, listed_jobs
 from mox_core.storage.pool import Pool
 from mox_core.storage.urls import Location, join
@@ -244,7 +244,7 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
     if named and (recursive or driver.capabilities.directories) and not linked:
         named = is_file(location)
     if named:
-        tree.delete(driver, [location.path], done=done)
+        _remove_file(location, done)
     if not recursive or linked:
         return
     if location.is_local:
@@ -257,6 +257,20 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
     if not driver.capabilities.directories and not location.path.rstrip("/"):
         raise OSError(errno.EINVAL, "a bucket must be named", location.url)
     tree.delete(driver, tree.under(driver, location.directory), done=done)
+
+
+def _remove_file(location: Location, done: Callable[[int], object]) -> None:
+    driver, paths = location.driver, [location.path]
+    try:
+        failed = list(driver.delete_many(paths))
+    except TransientError:
+        # Some stores always fail to delete a key that is a directory to them.
+        if not is_file(location):
+            return
+        failed = list(driver.retry.call(driver.delete_many, paths))
+    if failed:
+        raise CopyError.of("could not remove", [(location.url, "", error) for _, error in failed])
+    done(1)
 
 
 def rename(source: Location, target: Location) -> None:

@@ -13,15 +13,15 @@ _EXACT = {"dct_method": "INTEGER_ACCURATE"}
 
 
 def decode(content: Any, channels: int = 3) -> Any:
-    """Decodes a JPEG, PNG, BMP or GIF file (its first picture) to uint8 [height, width, channels].
+    """Decodes an image file to uint8 [height, width, channels]; of an animation, the first picture.
 
-    Pixels are as they are stored: the orientation in a camera's notes is not applied, as everywhere
-    in TensorFlow.
+    JPEG, PNG, BMP, GIF, and in recent versions of TensorFlow WebP. Pixels are as they are stored:
+    the orientation in a camera's notes is not applied, as everywhere in TensorFlow.
     """
     start = tf.strings.substr(content, 0, 2)
-    # This operation knows PNG as well.
+    # The operation for JPEG knows PNG as well.
     image = tf.cond(
-        tf.logical_or(tf.equal(start, b"BM"), tf.equal(start, b"GI")),
+        tf.reduce_any(tf.equal(start, [b"BM", b"GI", b"RI"])),
         lambda: tf.io.decode_image(content, channels, expand_animations=False),
         lambda: tf.io.decode_jpeg(content, channels, **_EXACT),
     )

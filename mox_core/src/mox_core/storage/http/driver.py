@@ -41,6 +41,7 @@ __all__ = ["Dialect", "HttpDriver"]
 _SMALL = 256 * 1024
 _SLOW_CALL = 600.0
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _T = TypeVar("_T")
 _Failures: TypeAlias = list[tuple[str, Exception]]
@@ -55,12 +56,14 @@ class Dialect:
         list_v2: Whether listings go by continuation token (else by marker).
         sign_payload: Cover bodies by SHA-256 in the signature (else by Content-MD5).
         append: Whether AppendObject exists.
+        checksums: Whether to ask for the checksums that an object may have beside its ETag.
     """
 
     prefix: str
     list_v2: bool
     sign_payload: bool
     append: bool
+    checksums: bool = False
 
 
 class HttpDriver(Driver):
@@ -87,12 +90,13 @@ class HttpDriver(Driver):
         self.capabilities = capabilities
         self._client = client
         self._dialect = dialect
+        self._ask_checksum = {"x-amz-checksum-mode": "ENABLED"} if dialect.checksums else {}
 
     # ---- objects
 
     def stat(self, path: str) -> ObjectInfo:
         """See `Driver.stat`."""
-        reply = self._exchange("HEAD", path)
+        reply = self._exchange("HEAD", path, headers=dict(self._ask_checksum))
         return self._info(path, reply) if path.partition("/")[2] else ObjectInfo(path)
 
     def list(
@@ -148,7 +152,9 @@ class HttpDriver(Driver):
             sink.begin(info)
             return info
         headers = {}
-        if start or length is not None:
+        if not start and length is None:
+            headers.update(self._ask_checksum)
+        else:
             last = "" if length is None else start + length - 1
             headers["range"] = f"bytes={start}-{last}"
         if etag:
@@ -446,9 +452,9 @@ class HttpDriver(Driver):
             return f"md5:{etag}"
         if reply.headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
             return ""
-        for algorithm in ("sha256", "crc32"):
-            value = reply.headers.get(f"x-amz-checksum-{algorithm}", "-")
-            if "-" not in value:  # "-3" at the end: a digest of the digests of 3 parts
+        for algorithm in ("sha256", "sha1", "crc32"):
+            value = reply.headers.get(f"x-amz-checksum-{algorithm}", "")
+            if _BASE64.fullmatch(value):  # "...-3": a digest of the digests of 3 parts
                 return f"{algorithm}:{base64.b64decode(value).hex()}"
         return ""
 

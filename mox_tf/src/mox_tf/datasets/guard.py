@@ -1,0 +1,125 @@
+"""Notices samples that got lost on their way through a `tf.data` pipeline, and says which.
+
+An operation of TensorFlow that fails knows nothing of the file that it was fed. So a pipeline
+leaves out what fails; samples are numbered, and where a number is missing, Python looks for the
+reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mox_core.data import SampleError
+from mox_core.data.loading import BadSamples
+from mox_core.errors import DataError
+from mox_tf.datasets.streams import POSITION, Position
+from mox_tf.tf1 import as_it_is, tf
+
+__all__ = ["guarded"]
+
+
+def guarded(
+    dataset: Any,
+    position: Position,
+    *,
+    on_error: str,
+    reason: Callable[[int], SampleError],
+) -> Any:
+    """Leaves out samples that fail, and reports them.
+
+    Args:
+        dataset: of dicts with a `position`.
+        position: of the samples.
+        on_error: `stop` or `skip`.
+        reason: number of a sample -> why it failed.
+
+    Returns:
+        The data set of the same dicts without the position. It raises the sample's error, in
+        TensorFlow's clothes, if the policy is to stop.
+    """
+    bad = BadSamples(on_error)
+    position.patient = on_error == "skip"
+    known: dict[int, SampleError] = {}
+
+    def error_at(place: int) -> SampleError:
+        error = position.errors.pop(place, None)
+        if error is not None:
+            return error
+        index = position.index(place)
+        if index not in known:
+            known[index] = reason(index)
+        return known[index]
+
+    def report(expected: Any, place: Any) -> Any:
+        """Called at the first sample, after a gap, and at the end."""
+        place, last = int(place), min(int(place), position.handed_out)
+        ended = place == position.end
+        if ended:
+            _raise_failure(position, bad, error_at)
+        else:
+            position.arrived = True
+        for lost in range(max(int(expected), 0), last):
+            bad.met(error_at(lost))
+        if ended:
+            bad.report(last)
+            if bad.count >= last > 0:
+                raise DataError(f"none of the {last} samples can be read.")
+        return np.int64(place)
+
+    @as_it_is
+    def check(expected: Any, sample: dict[str, Any]) -> Any:
+        place = sample[POSITION]
+
+        def ask() -> Any:
+            with tf.control_dependencies([tf.py_func(report, [expected, place], tf.int64)]):
+                return place + 1
+
+        return tf.cond(tf.equal(place, expected), lambda: place + 1, ask), sample
+
+    dataset = dataset.ignore_errors()
+    dataset = dataset.concatenate(_end(dataset, position.end))
+    dataset = dataset.scan(tf.constant(-1, tf.int64), check)
+    dataset = dataset.take_while(as_it_is(lambda sample: tf.less(sample[POSITION], position.end)))
+    return dataset.map(_without_position)
+
+
+def _raise_failure(
+    position: Position, bad: BadSamples, error_at: Callable[[int], SampleError]
+) -> None:
+    """Raises what ended the reading, if anything did."""
+    if position.failure is None:
+        return
+    if position.arrived or not isinstance(position.failure, DataError):
+        raise position.failure
+    first = error_at(0)
+    if bad.policy == "stop":
+        bad.met(first)
+    raise DataError(f"{position.failure}; the first one: {first}")
+
+
+@as_it_is
+def _without_position(sample: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sample.items() if name != POSITION}
+
+
+def _end(dataset: Any, count: int) -> Any:
+    """One more element, which comes last whatever gets lost."""
+
+    @as_it_is
+    def make(_: Any) -> dict[str, Any]:
+        element = {name: _empty(spec) for name, spec in dataset.element_spec.items()}
+        element[POSITION] = tf.constant(count, tf.int64)
+        return element
+
+    return tf.data.Dataset.range(1).map(make)
+
+
+def _empty(spec: Any) -> Any:
+    shape = [size or 0 for size in spec.shape.as_list()]
+    if isinstance(spec, tf.SparseTensorSpec):
+        indices = tf.zeros([0, len(shape)], tf.int64)
+        return tf.SparseTensor(indices, _empty(tf.TensorSpec([0], spec.dtype)), shape)
+    return tf.fill(shape, "") if spec.dtype == tf.string else tf.zeros(shape, spec.dtype)

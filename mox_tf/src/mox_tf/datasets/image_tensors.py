@@ -1,0 +1,305 @@
+"""ImageTensors: what makes a data set of `mox_core.data` give graph tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import mox_core.preprocessing.functions
+from mox_core.data import FileSource, Order, ParallelReader, SampleError, Source
+from mox_core.data.images import decode_image, image_size_of
+from mox_core.data.reading import cores
+from mox_core.errors import DataError
+from mox_tf.datasets.guard import guarded
+from mox_tf.datasets.streams import CHANCE, POSITION, Stream, path_stream, reader_stream
+from mox_tf.failures import first_line
+from mox_tf.preprocessing.decoding import decode
+from mox_tf.preprocessing.functions import DataAugmentationFn
+from mox_tf.tf1 import as_it_is, tf
+
+__all__ = ["ImageTensors"]
+
+_BATCHES_AHEAD = 2
+_CONTENT = "image_buf"
+"""Feature: the content of an image's file; in a stream, what the source has as `image`."""
+
+
+class ImageTensors:
+    """A mixin before `mox_core.data.ImageDataset`, or a class that stands on it.
+
+    Samples are read in the order of the data set, so that two calls of `get` give the same samples
+    in the same step.
+    """
+
+    def get(self, keys: Sequence[str]) -> list[Any]:
+        """Returns tensors of the next sample, or batch, one for each feature.
+
+        Args:
+            keys: features, such as `image`, `label`, `label_desc`, `image_name`.
+
+        Raises:
+            DataError: there is no such feature, or images of several sizes cannot be batched.
+        """
+        keys = [keys] if isinstance(keys, str) else list(keys)
+        dataset = self.dataset(keys)
+        with tf.name_scope("dataset"):
+            element = tf.data.make_one_shot_iterator(dataset).get_next()
+        return [element[key] for key in keys]
+
+    def dataset(self, keys: Sequence[str]) -> Any:
+        """The same as a `tf.data.Dataset` of dicts."""
+        keys = [keys] if isinstance(keys, str) else list(keys)
+        self._check(keys)
+        with tf.name_scope("dataset"):
+            if self.preprocess_fn is not None:
+                dataset = self._preprocessed(keys)
+            else:
+                dataset = self._prepared(keys)
+            dataset = dataset.prefetch(_BATCHES_AHEAD if self.batch_size else 1)
+            options = tf.data.Options()
+            if self.private_num_threads > 0:
+                options.threading.private_threadpool_size = self.private_num_threads
+            return dataset.with_options(options)
+
+    # ---- The pipeline
+
+    def _prepared(self, keys: list[str]) -> Any:
+        """Read, decoded, checked for what got lost, batched."""
+        stream = self._stream(self._needed(keys))
+
+        @as_it_is
+        def prepare(sample: dict[str, Any]) -> dict[str, Any]:
+            prepared = self.prepare(sample, keys)
+            return {POSITION: sample[POSITION], **prepared}
+
+        dataset = stream.dataset.map(prepare, num_parallel_calls=self._calls())
+        dataset = guarded(
+            dataset,
+            stream.position,
+            on_error=self.on_error,
+            reason=lambda index: self._reason(index, keys),
+        )
+        return self._batched(dataset, keys)
+
+    def _preprocessed(self, keys: list[str]) -> Any:
+        """Read, batched, given to the user's function."""
+        features = list(self.source.features)
+        names = [_CONTENT if name == "image" else name for name in features]
+        stream = self._stream(names)
+        dataset = guarded(
+            stream.dataset.map(as_it_is(self._read), num_parallel_calls=self.num_readers),
+            stream.position,
+            on_error=self.on_error,
+            reason=lambda index: self._reason(index, []),
+        )
+        if self.batch_size is not None:
+            dataset = dataset.batch(self.batch_size, self.drop_remainder)
+
+        @as_it_is
+        def preprocess(sample: dict[str, Any]) -> dict[str, Any]:
+            returned = self.preprocess_fn(*(sample[name] for name in names))
+            if not isinstance(returned, (tuple, list)) or len(returned) != len(features):
+                raise DataError(
+                    f"preprocess_fn has to return {len(features)} tensors: {', '.join(features)}."
+                )
+            done = dict(zip(features, map(tf.convert_to_tensor, returned), strict=True))
+            done[_CONTENT] = sample[_CONTENT]
+            if self.label_one_hot:
+                done["label"] = tf.one_hot(done["label"], self.num_classes)
+            return {CHANCE: sample[CHANCE], **{key: done[key] for key in {*keys, "image"}}}
+
+        dataset = dataset.map(preprocess, num_parallel_calls=self._calls())
+        if self.augmentation_fn is not None and "image" in keys:
+            # One image at a time, so out of the batches and back.
+            dataset = dataset.unbatch() if self.batch_size is not None else dataset
+            dataset = dataset.map(
+                as_it_is(lambda one: {**one, "image": self._augmented(one["image"], one[CHANCE])}),
+                num_parallel_calls=self._calls(),
+            )
+            if self.batch_size is not None:
+                dataset = dataset.batch(self.batch_size, self.drop_remainder)
+        return dataset.map(as_it_is(lambda sample: {key: sample[key] for key in keys}))
+
+    def _batched(self, dataset: Any, keys: list[str]) -> Any:
+        if self.batch_size is None:
+            return dataset
+        shape = tf.data.get_output_shapes(dataset).get("image")
+        if shape is not None and not shape.is_fully_defined():
+            raise DataError(
+                f"batch_size={self.batch_size} needs images of one size, which is not known.\n"
+                "  Pass image_size, an augmentation_fn that gives one size, or a preprocess_fn."
+            )
+        return dataset.batch(self.batch_size, self.drop_remainder)
+
+    def _calls(self) -> int:
+        """Images that are decoded at a time: more than the cores can do is of no use."""
+        return max(1, min(self.preprocess_threads, 2 * cores()))
+
+    # ---- One sample
+
+    def _check(self, keys: list[str]) -> None:
+        self.loader(keys)  # it says which features there are
+
+    def _needed(self, keys: list[str]) -> list[str]:
+        """What a stream has to give for these features."""
+        needed = [key for key in keys if key not in ("image", _CONTENT)]
+        return [*needed, _CONTENT] if {"image", _CONTENT} & set(keys) else needed
+
+    def _columns(self) -> dict[str, Any]:
+        """Tensor specs of all that a sample of the source has."""
+        source: Source = self.source
+        multilabel = isinstance(source, FileSource) and source.labels.ndim > 1
+        specs = {
+            "image_name": tf.TensorSpec([], tf.string),
+            _CONTENT: tf.TensorSpec([], tf.string),
+            "label": tf.TensorSpec([source.num_classes] if multilabel else [], tf.int64),
+            "label_desc": tf.TensorSpec([], tf.string),
+        }
+        images = getattr(source, "images", None)
+        if images is not None:
+            specs[_CONTENT] = tf.TensorSpec(images.shape[1:], tf.uint8)
+        return specs
+
+    def _stream(self, names: list[str]) -> Stream:
+        source: Source = self.source
+        specs = self._columns()
+        order = self.order()
+        if self.reader_class is None and isinstance(source, FileSource) and not source.waits:
+            columns = {name: specs[name] for name in names if name != _CONTENT}
+            if _CONTENT in names:
+                columns["path"] = tf.TensorSpec([], tf.string)
+            return path_stream(source, order, columns, self.seed)
+        columns = {name: specs[name] for name in names}
+        return reader_stream(
+            lambda: _renaming(self._reader(source, order)), order, len(source), columns, self.seed
+        )
+
+    def _reader(self, source: Source, order: Order) -> Any:
+        reader_class = self.reader_class or ParallelReader
+        return reader_class(
+            source,
+            order,
+            num_readers=self.num_readers,
+            capacity=self.capacity,
+            **self.reader_kwargs,
+        )
+
+    def _read(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Opens the file, unless its content is there."""
+        if "path" in sample:
+            sample = dict(sample)
+            sample[_CONTENT] = tf.io.read_file(sample.pop("path"))
+        return sample
+
+    def prepare(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+        """Makes the features of one sample: a function of tensors, for subclasses to extend."""
+        sample = self._read(sample)
+        done = {key: sample[key] for key in keys if key in sample}
+        if "image" in keys:
+            done["image"] = self._image(sample[_CONTENT], sample[CHANCE])
+        if self.label_one_hot and "label" in keys:
+            done["label"] = _one_hot(sample["label"], self.num_classes)
+        return done
+
+    def _image(self, content: Any, chance: Any) -> Any:
+        augment = self._augmentation()
+        size = image_size_of(self.image_size)
+        is_file = content.dtype == tf.string
+        if is_file and size is None and isinstance(augment, DataAugmentationFn):
+            return augment.decode(content, chance, self.source.channels)
+        image = decode(content, self.source.channels) if is_file else content
+        if size is not None:
+            image = tf.image.resize_nearest_neighbor(image[tf.newaxis], size)[0]
+            image.set_shape([*size, image.shape[2]])
+        return self._augmented(image, chance)
+
+    def _augmentation(self) -> Any:
+        augment = self.augmentation_fn
+        if isinstance(augment, mox_core.preprocessing.functions.DataAugmentationFn):
+            return DataAugmentationFn(augment.augmentation, augment.seed)
+        return augment
+
+    def _augmented(self, image: Any, chance: Any) -> Any:
+        augment = self._augmentation()
+        if augment is None:
+            return image
+        if isinstance(augment, DataAugmentationFn):
+            return augment(image, chance)
+        return augment(image)
+
+    # ---- What went wrong
+
+    def _reason(self, index: int, keys: Sequence[str]) -> SampleError:
+        """Finds out why a sample got lost, by doing the same once more."""
+        name = self.source.name(index)
+        try:
+            sample = self._sample(index)
+        except SampleError as error:
+            return error
+        why = self._known_reason(sample) or self._failure(sample, keys)
+        return SampleError(name, why or "could not be read at the first try, but at the second")
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        """Reads what a stream gives of a sample."""
+        return _renamed(self.source.read(index))
+
+    def _known_reason(self, sample: dict[str, Any]) -> str | None:
+        """Says what is wrong with a sample better than TensorFlow does, where possible."""
+        content = sample.get(_CONTENT)
+        if not isinstance(content, bytes):
+            return None
+        try:
+            decode_image(content)
+        except DataError as error:
+            return str(error)
+        kind = _foreign(content)
+        return None if kind is None else f"is a {kind} file, which TensorFlow cannot decode"
+
+    def _failure(self, sample: dict[str, Any], keys: Sequence[str]) -> str | None:
+        """TensorFlow's message for a sample, if it fails again."""
+        # In a pool of its own: this is called from a thread of the session that waits for it.
+        config = tf.ConfigProto(use_per_session_threads=True)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            fed = {CHANCE: tf.constant([0, 0]), POSITION: tf.constant(0, tf.int64)}
+            for column, spec in self._columns().items():
+                if column in sample:
+                    value = sample[column]
+                    value = np.asarray(value, object) if isinstance(value, bytes) else value
+                    fed[column] = tf.constant(value, spec.dtype, spec.shape)
+            try:
+                session.run(list(self.prepare(fed, keys).values()))
+            except tf.errors.OpError as error:
+                return f"cannot be prepared: {first_line(error)}"
+        return None
+
+
+def _renamed(sample: dict[str, Any]) -> dict[str, Any]:
+    return {_CONTENT if name == "image" else name: value for name, value in sample.items()}
+
+
+def _renaming(samples: Any) -> Any:
+    samples = iter(samples)
+    try:
+        for sample in samples:
+            yield sample if isinstance(sample, SampleError) else _renamed(sample)
+    finally:
+        close = getattr(samples, "close", None)
+        if close is not None:
+            close()
+
+
+def _one_hot(label: Any, classes: int) -> Any:
+    fits = tf.Assert(
+        tf.logical_and(tf.greater_equal(label, 0), tf.less(label, classes)),
+        [f"a label is not below {classes}, the number of classes:", label],
+    )
+    with tf.control_dependencies([fits]):
+        return tf.one_hot(label, classes)
+
+
+def _foreign(content: bytes) -> str | None:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WebP"
+    return "TIFF" if content[:4] in (b"II*\0", b"MM\0*") else None

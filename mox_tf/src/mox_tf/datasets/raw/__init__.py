@@ -1,0 +1,1 @@
+"""Data sets of one file per sample."""

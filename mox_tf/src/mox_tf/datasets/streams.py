@@ -1,0 +1,217 @@
+"""Samples of a source as a `tf.data.Dataset` of single elements, in the order that was decided.
+
+Python hands out samples many at a time, because every crossing from Python into TensorFlow costs as
+much as reading a small image. Files on this machine are opened by TensorFlow itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mox_core.data import FileSource, Order, SampleError, tickets
+from mox_core.errors import DataError
+from mox_tf.tf1 import tf, tf2
+
+__all__ = ["CHANCE", "POSITION", "Position", "Stream", "path_stream", "reader_stream"]
+
+_TOGETHER = 16
+"""Samples that are handed over at a time."""
+
+_PATHS_TOGETHER = 256
+
+_UNDERWAY = 1024
+"""More samples than are ever on their way through a pipeline."""
+
+_NEVER = 2**62
+
+POSITION = "position"
+"""Column: how many samples come before this one."""
+
+CHANCE = "chance"
+"""Column: int32 [2], the seed of what is random in this sample."""
+
+
+class Position:
+    """What Python knows of the samples that it handed out.
+
+    Args:
+        order: of the samples.
+        total: samples of the source.
+
+    Attributes:
+        patient: whether to go on until a whole epoch was in vain.
+        errors: position -> why the sample there could not be read.
+        failure: what ended the reading altogether.
+        handed_out: how many samples were.
+        arrived: whether any sample came through the pipeline.
+    """
+
+    def __init__(self, order: Order, total: int) -> None:
+        self._order = order
+        self._total = total
+        self.patient = False
+        self.errors: dict[int, SampleError] = {}
+        self.failure: Exception | None = None
+        self.handed_out = 0
+        self.arrived = False
+
+    @property
+    def end(self) -> int:
+        """What comes after the last sample: a place that leaves a gap, so that it is noticed."""
+        epochs = self._order.num_epochs
+        return _NEVER if epochs is None else epochs * len(self._order) + 1
+
+    def index(self, position: int) -> int:
+        """The number of the sample in the source."""
+        epoch, place = divmod(position, len(self._order))
+        return int(self._order.epoch(self._order.first_epoch + epoch)[place])
+
+    def note(self, some: int) -> None:
+        """Counts samples that are handed out.
+
+        Raises:
+            DataError: very many were, and none came through.
+        """
+        self.handed_out += some
+        enough = _UNDERWAY + (len(self._order) if self.patient else 0)
+        if not self.arrived and self.handed_out > enough:
+            raise DataError("no sample can be read")
+
+    def ended_by(self, error: Exception) -> None:
+        """Notes what ended the reading; to raise it would only lose it like a sample."""
+        self.failure = error
+
+
+class Stream:
+    """A data set of dicts, and where its samples are found again.
+
+    Args:
+        dataset: of dicts of tensors; they have `position` and `chance`.
+        position: of samples that get lost on their way.
+    """
+
+    def __init__(self, dataset: Any, position: Position) -> None:
+        self.dataset = dataset
+        self.position = position
+
+
+def path_stream(source: FileSource, order: Order, columns: Mapping[str, Any], seed: int) -> Stream:
+    """Samples of files on this machine: `path` instead of the content.
+
+    Args:
+        source: whose `local_paths` are known.
+        order: of the samples.
+        columns: name -> tensor spec of what a sample has besides.
+        seed: of what is random.
+    """
+    position = Position(order, len(source))
+    paths = source.local_paths()
+    assert paths is not None
+    makers: dict[str, Callable[[int], Any]] = {
+        "path": paths.__getitem__,
+        "image_name": source.names.__getitem__,
+        "label": source.labels.__getitem__,
+        "label_desc": source.description,
+    }
+
+    def chunks() -> Iterator[dict[str, Any]]:
+        numbers = tickets(order, len(source))
+        done = 0
+        while some := list(islice(numbers, _PATHS_TOGETHER)):
+            chunk = _numbered(some, done, len(source), seed)
+            for name in columns:
+                values = [makers[name](ticket % len(source)) for ticket in some]
+                chunk[name] = _column(values, columns[name])
+            done += len(some)
+            position.note(len(some))
+            yield chunk
+
+    return Stream(_elements(chunks, columns, position), position)
+
+
+def reader_stream(
+    read: Callable[[], Iterable[Any]],
+    order: Order,
+    total: int,
+    columns: Mapping[str, Any],
+    seed: int,
+) -> Stream:
+    """Samples that Python reads.
+
+    Args:
+        read: begins to read, from the first sample: dicts, or errors.
+        order: of the samples.
+        total: samples of the source.
+        columns: name -> tensor spec of what a sample has.
+        seed: of what is random.
+    """
+    position = Position(order, total)
+
+    def chunks() -> Iterator[dict[str, Any]]:
+        samples = read()
+        numbered = enumerate(zip(tickets(order, total), samples, strict=False))
+        try:
+            while some := list(islice(numbered, _TOGETHER)):
+                good = []
+                for place, (ticket, sample) in some:
+                    if isinstance(sample, SampleError):
+                        position.errors[place] = sample
+                    else:
+                        good.append((place, ticket, sample))
+                position.note(len(some))
+                if good:
+                    yield chunk_of(good)
+        finally:
+            close = getattr(samples, "close", None)
+            if close is not None:
+                close()
+
+    def chunk_of(good: list[tuple[int, int, Any]]) -> dict[str, Any]:
+        chunk = _numbered([ticket for _, ticket, _ in good], 0, total, seed)
+        chunk[POSITION] = np.array([place for place, _, _ in good], np.int64)
+        for name, spec in columns.items():
+            chunk[name] = _column([sample[name] for _, _, sample in good], spec)
+        return chunk
+
+    return Stream(_elements(chunks, columns, position), position)
+
+
+def _numbered(some: list[int], done: int, total: int, seed: int) -> dict[str, Any]:
+    epochs, indices = np.divmod(np.array(some, np.int64), max(total, 1))
+    mixed = (seed * 1_000_003 + epochs) & 0x7FFFFFFF
+    chance = np.stack([mixed, indices & 0x7FFFFFFF], axis=1).astype(np.int32)
+    return {POSITION: np.arange(done, done + len(some)), CHANCE: chance}
+
+
+def _column(values: list[Any], spec: Any) -> Any:
+    if spec.dtype == tf.string:
+        column = np.empty(len(values), object)
+        column[:] = values
+        return column
+    return np.stack([np.asarray(value, spec.dtype.as_numpy_dtype) for value in values])
+
+
+def _elements(
+    chunks: Callable[[], Iterator[Any]], columns: Mapping[str, Any], position: Position
+) -> Any:
+    specs = {
+        POSITION: tf.TensorSpec([], tf.int64),
+        CHANCE: tf.TensorSpec([2], tf.int32),
+        **columns,
+    }
+    many = {
+        name: tf.TensorSpec([None, *spec.shape.as_list()], spec.dtype)
+        for name, spec in specs.items()
+    }
+
+    def until_it_fails() -> Iterator[Any]:
+        try:
+            yield from chunks()
+        except Exception as error:
+            position.ended_by(error)
+
+    return tf2.data.Dataset.from_generator(until_it_fails, output_signature=many).unbatch()
