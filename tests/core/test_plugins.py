@@ -5,6 +5,7 @@ import json
 import logging
 import multiprocessing
 import os
+import textwrap
 
 import pytest
 
@@ -305,6 +306,56 @@ def test_flags_of_a_plugin_are_known_once_it_is_loaded(site):
         print(get_flag("volume"))
         """
     assert site.python(code) == "11"
+
+
+PARSERS = {
+    "none": "print(mox.get_flag('volume'))",
+    "argparse": """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--depth", type=int)
+        print(mox.get_flag("volume"), parser.parse_args().depth)
+        """,
+    "click": """
+        import click
+        @click.command()
+        @click.option("--depth", type=int)
+        def main(depth):
+            print(mox.get_flag("volume"), depth)
+        main()
+        """,
+    "absl": """
+        from absl import app, flags
+        flags.DEFINE_integer("depth", None, "")
+        app.run(lambda argv: print(mox.get_flag("volume"), flags.FLAGS.depth))
+        """,
+}
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_the_flags_of_plugins_stand_beside_a_scripts_own(site, parser):
+    if parser in ("absl", "click"):  # a site has only what is put into it
+        found = pytest.importorskip(parser)
+        (site.folder / parser).symlink_to(os.path.dirname(found.__file__))
+    source = """
+        from mox_core.flags import Flag
+        from mox_core.plugins import hookimpl
+
+        @hookimpl
+        def mox_add_flags(registry):
+            registry.define(Flag("volume", int, 3, "how loud"))
+
+        @hookimpl
+        def mox_engine(name):
+            raise AssertionError("the engine itself must not be made")
+        """
+    engine(site, source=source)
+    engine(site, "broken", source="raise OSError('no such disk')")
+    code = textwrap.dedent(PARSERS[parser])
+    given = "['script', '--volume', '11', '--depth=5']"
+    preamble = f"import sys; sys.argv = {given}; import mox_core as mox\n"
+    assert site.python(preamble + code) == ("11" if parser == "none" else "11 5")
+    assert "how loud" in site.python("import sys; sys.argv += ['--mox-help']; import mox_core")
 
 
 # ---- Restricting ---------------------------------------------------------------------------------

@@ -97,6 +97,14 @@ def test_no_engine(site):
     )
 
 
+def test_engines_that_mox_plugins_excludes(site):
+    site("one")
+    assert train(site, MOX_PLUGINS="other") == (
+        "MOX_PLUGINS=other excludes every engine that is installed (one).\n"
+        "  Add one of them to it, or unset it.\n"
+    )
+
+
 def test_the_only_one_is_chosen(site):
     site("one")
     assert train(site) == "engine one\n"

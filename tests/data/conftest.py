@@ -47,20 +47,31 @@ def records(tmp_path):
     return folder
 
 
-@pytest.fixture
-def store(object_store, store_settings, monkeypatch):  # noqa: F811
-    """The object store of the storage tests, reached as s3://bucket by mox.file."""
+def reach(settings):
+    """Lets mox.file reach a server as s3://bucket."""
     pytest.importorskip("mox_storage_s3")
     from mox_core import file
 
     file.set_auth(
-        ak=store_settings.ak,
-        sk=store_settings.sk,
-        server=store_settings.server,
-        port=store_settings.port,
+        ak=settings.ak,
+        sk=settings.sk,
+        server=settings.server,
+        port=settings.port,
         is_secure=False,
         path_style=True,
         retry=12,
         retry_wait=0.01,
     )
+
+
+@pytest.fixture
+def store(object_store, store_settings):  # noqa: F811
+    """The object store of the storage tests, reached as s3://bucket by mox.file."""
+    reach(store_settings)
     return object_store
+
+
+@pytest.fixture
+def rclone(rclone_settings):  # noqa: F811
+    """`rclone serve s3`, reached as s3://bucket by mox.file."""
+    reach(rclone_settings)

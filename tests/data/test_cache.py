@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -112,6 +113,18 @@ def test_a_disk_that_is_full_costs_one_warning(tmp_path, monkeypatch, caplog):
         "going on without it."
     ]
     assert entries(tmp_path) == []
+
+
+def test_a_folder_that_somebody_removes_is_made_again(tmp_path):
+    cache, origin = LocalCache(tmp_path / "cache", "x"), Origin()
+    origin.read(cache, "a")
+    shutil.rmtree(tmp_path / "cache")
+    assert origin.read(cache, "a") == b"a" * 100
+    assert origin.read(cache, "a") == b"a" * 100
+    assert origin.reads == ["a", "a"]
+    shutil.rmtree(tmp_path / "cache")
+    assert cache.remove()
+    assert not (tmp_path / "cache").exists()
 
 
 SCRIPT = """

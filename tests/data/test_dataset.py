@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mox_core.data.images import decode_image, resize_nearest
 from mox_core.data.source import SampleError
 from mox_core.engine import Cluster
 from mox_core.errors import DataError
+from mox_core.flags import registry
 from mox_core.plugins import get_manager
 from mox_core.testing import ToyEngine
 
@@ -292,6 +294,19 @@ def test_a_bucket_that_answers_503_now_and_then(meta, flowers, store, reader):
     assert not [fault for fault in store.faults if fault.times]
 
 
+def test_a_real_server_gives_the_same_batches(meta, flowers, records, rclone):
+    mox.file.copy_parallel(flowers, "s3://bucket/flowers")
+    mox.file.copy_parallel(records, "s3://bucket/records")
+    remote = raw(mox.ImageClassificationRawMetadata("s3://bucket/flowers"), 5, num_epochs=2)
+    for one, other in zip(remote, raw(meta, 5, num_epochs=2), strict=True):
+        assert all(map(np.array_equal, one, other))
+    folders = (records, "s3://bucket/records")
+    metas = [mox.ImageClassificationTFRecordMetadata(folder, "*train*") for folder in folders]
+    both = [mox.ImageClassificationTFRecordDataset(one, 5, num_epochs=2) for one in metas]
+    for one, other in zip(*both, strict=True):
+        assert all(map(np.array_equal, one, other))
+
+
 def test_a_file_that_vanished_from_the_bucket(flowers, store, caplog):
     remote = mox.ImageClassificationRawMetadata(upload(store, flowers, "flowers"))
     del store.buckets["bucket"]["flowers/rose/0.jpg"]
@@ -358,6 +373,24 @@ def test_reader_threads_overlap_their_waiting(monkeypatch):
 # ---- In a run
 
 
+@contextmanager
+def engine(make):
+    """Lets an engine have the name toy."""
+
+    class Plugin:
+        @staticmethod
+        @mox.hookimpl
+        def mox_engine(name):
+            return make()
+
+    get_manager().register(Plugin, "toy", kind="engine")
+    try:
+        yield
+    finally:
+        get_manager().unregister("toy", kind="engine")
+        registry().reset()
+
+
 def test_a_neutral_run_trains_and_evaluates(meta, tmp_path):
     nn = mox.nn
 
@@ -373,22 +406,38 @@ def test_a_neutral_run_trains_and_evaluates(meta, tmp_path):
         loss = nn.sparse_softmax_cross_entropy(logits, labels)
         return mox.ModelSpec(loss=loss, log_info={"accuracy": nn.accuracy(logits, labels)})
 
-    class Toy:
-        @staticmethod
-        @mox.hookimpl
-        def mox_engine(name):
-            return ToyEngine()
-
     common = {"batch_size": 4, "log_dir": str(tmp_path / "log"), "engine": "toy"}
-    get_manager().register(Toy, "toy", kind="engine")
-    try:
+    with engine(ToyEngine):
         optimizer = mox.get_optimizer_fn("momentum", learning_rate=0.05)
         trained = mox.run(input_fn, None, model_fn, optimizer, "TRAIN", **common)
         result = mox.run(input_fn, None, model_fn, None, "EVAL", **common)
-    finally:
-        get_manager().unregister("toy", kind="engine")
     assert trained.steps == 120
     assert result.metrics["accuracy"] == 1.0
+
+
+def test_towers_read_different_images(meta):
+    seen = []
+
+    def input_fn(mode):
+        dataset = raw(meta, 2, num_epochs=1, image_size=4)
+        for images, labels, names in dataset.get(["image", "label", "image_name"]):
+            seen.extend(names)
+            yield images, labels
+
+    def model_fn(inputs, mode):
+        images, labels = inputs
+        x = mox.nn.flatten(mox.nn.cast(images, "float32") / 255.0)
+        logits = mox.nn.fully_connected(x, 3, activation_fn=None)
+        loss = mox.nn.sparse_softmax_cross_entropy(logits, labels)
+        return mox.ModelSpec(loss=loss, log_info={"loss": loss})
+
+    optimizer = mox.get_optimizer_fn("sgd", learning_rate=0.01)
+    mox.set_flag("num_gpus", 2)
+    with engine(ToyEngine):
+        options = {"engine": "toy", "auto_batch": False}
+        result = mox.run(input_fn, None, model_fn, optimizer, "TRAIN", **options)
+    assert result.steps == 3
+    assert sorted(seen) == meta.files
 
 
 class OneOfTwo(ToyEngine):
@@ -430,19 +479,10 @@ def test_each_process_of_a_run_trains_on_its_part_and_evaluates_everything(meta,
         hook = mox.LogEvaluationMetricHook({"loss": loss}, 1, 6, samples_in_eval=12)
         return mox.ModelSpec(loss=loss, log_info={"loss": loss}, hooks=[hook])
 
-    class Toy:
-        @staticmethod
-        @mox.hookimpl
-        def mox_engine(name):
-            return OneOfTwo()
-
-    get_manager().register(Toy, "one_of_two", kind="engine")
-    try:
+    with engine(OneOfTwo):
         optimizer = mox.get_optimizer_fn("sgd", learning_rate=0.01)
-        options = {"engine": "one_of_two", "auto_batch": False, "inter_mode": "EVAL"}
+        options = {"engine": "toy", "auto_batch": False, "inter_mode": "EVAL"}
         mox.run(input_fn, None, model_fn, optimizer, "TRAIN", **options)
-    finally:
-        get_manager().unregister("one_of_two", kind="engine")
     assert len(seen["TRAIN"]) == 12
     assert len(set(seen["TRAIN"][:6])) == len(set(seen["TRAIN"][6:])) == 6
     assert len(set(seen["EVAL"])) == 12

@@ -20,10 +20,10 @@ from flaky import FlakyDriver, serving
 
 from mox_core import file
 from mox_core.errors import MoxError
-from mox_core.storage import auth, errors
+from mox_core.storage import auth, errors, moving
 from mox_core.storage.auth import AuthError, Settings, resolve, update
 from mox_core.storage.registry import DRIVERS
-from mox_core.storage.urls import UrlError
+from mox_core.storage.urls import UrlError, locate
 
 
 @pytest.fixture
@@ -416,6 +416,23 @@ def test_background_sync_copy(url: str, tmp_path: Path) -> None:
     assert file.list_directory(f"{url}/logs", recursive=True) == ["a", "b", "b/c"]
     with pytest.raises(ValueError, match="seconds"):
         file.background_sync_copy(str(local), url, seconds=0)
+
+
+def test_a_sync_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
+    """Not even markers of directories whose files are all there already."""
+    for name in ("a/b/c", "a/d", "e"):
+        file.write(str(tmp_path / name), name)
+    (tmp_path / "empty").mkdir()
+    with serving(FlakyDriver()) as store:
+        there = locate("flaky://b/k")
+        assert moving.sync(locate(str(tmp_path)), there) == (3, 0)
+        before = dict(store.store.objects)
+        assert sorted(before) == ["b/k/a/b/c", "b/k/a/d", "b/k/e", "b/k/empty/"]
+        assert moving.sync(locate(str(tmp_path)), there, delete=True) == (0, 0)
+        assert store.store.objects == before
+        file.remove(str(tmp_path / "a/b"), recursive=True)
+        assert moving.sync(locate(str(tmp_path)), there, delete=True) == (0, 1)
+        assert sorted(store.store.objects) == ["b/k/a/d", "b/k/e", "b/k/empty/"]
 
 
 def test_background_sync_copies_the_last_state_at_exit(tmp_path: Path) -> None:

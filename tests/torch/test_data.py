@@ -12,6 +12,7 @@ import torch
 import mox_core
 import mox_torch as mox
 from mox_core.data import SampleError, Shard, reading_as
+from mox_core.data.example import format_example
 from mox_core.data.tfrecord import TFRecordWriter
 from mox_core.errors import DataError
 
@@ -110,7 +111,7 @@ def test_tfrecords_and_named_sets(tmp_path, how):
         for label in range(5):
             image = encode(noise(label))
             features = {"image/encoded": image, "image/class/label": label}
-            writer.write(mox_core.data.example.format_example(features))
+            writer.write(format_example(features))
     dataset = mox.get_dataset("flowers", "train", tmp_path, 2, num_epochs=1, **how)
     assert sorted(torch.cat([labels for _, labels in dataset]).tolist()) == list(range(5))
     meta = mox.ImageClassificationTFRecordMetadata(tmp_path, "*")

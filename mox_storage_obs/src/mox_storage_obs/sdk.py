@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,17 +19,16 @@ from obs import (
 )
 
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo, Sink
+from mox_core.storage.driver import Body, ObjectInfo, Sink
 from mox_core.storage.errors import (
-    AccessDeniedError,
     ChangedError,
     MoxFileNotExistsException,
     MoxFileRespException,
     Resp,
     TransientError,
 )
-from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import Endpoint
+from mox_core.storage.http.sdk import SdkDriver, body_stream
 from mox_core.storage.http.signers import Credentials
 from mox_core.storage.http.times import http_time_ns
 from mox_storage_obs.driver import CAPABILITIES, CAPABILITIES_V2
@@ -40,7 +38,7 @@ __all__ = ["ObsSdkDriver"]
 _CHUNK = 1 << 20
 
 
-class ObsSdkDriver(Driver):
+class ObsSdkDriver(SdkDriver):
     """OBS through esdk-obs-python alone.
 
     Args:
@@ -125,36 +123,17 @@ class ObsSdkDriver(Driver):
                 return
             marker = page.next_marker or max(entry.path for entry in entries).partition("/")[2]
 
-    def fetch(
-        self,
-        path: str,
-        sink: Sink,
-        *,
-        start: int = 0,
-        length: int | None = None,
-        etag: str = "",
+    def fetch_some(
+        self, path: str, sink: Sink, *, start: int, length: int | None, etag: str
     ) -> ObjectInfo:
-        """See `Driver.fetch`."""
-        if length == 0:
-            info = self.stat(path)
-            sink.begin(info)
-            return info
+        """See `SdkDriver.fetch_some`."""
         bucket, _, key = path.partition("/")
         headers = GetObjectHeader()
         if start or length is not None:
             headers.range = f"{start}-{'' if length is None else start + length - 1}"
         if etag:
             headers.if_match = etag  # bare: the SDK percent-encodes quotation marks
-        try:
-            answer = self._call(path, self._obs.getObject, bucket, key, headers=headers)
-        except MoxFileRespException as error:
-            if error.resp is None or error.resp.status != 416:
-                raise
-            info = self.stat(path)
-            if start < info.size:
-                raise
-            sink.begin(info)
-            return info
+        answer = self._call(path, self._obs.getObject, bucket, key, headers=headers)
         stream = answer.body.response
         try:
             said = dict(answer.header)
@@ -194,21 +173,14 @@ class ObsSdkDriver(Driver):
         if not key:
             return self.stat(path)
         headers = PutObjectHeader(contentLength=len(body))
-        answer = self._call(path, self._obs.putContent, bucket, key, _stream(body), headers=headers)
+        answer = self._call(
+            path, self._obs.putContent, bucket, key, body_stream(body), headers=headers
+        )
         return ObjectInfo(path, len(body), 0, (answer.body.etag or "").strip('"'))
 
-    def delete_many(self, paths: Sequence[str]) -> Iterable[tuple[str, Exception]]:
-        """See `Driver.delete_many`."""
-        failures: list[tuple[str, Exception]] = []
-        for path in paths:
-            bucket, _, key = path.partition("/")
-            if not key:
-                continue
-            try:
-                self._call(path, self._obs.deleteObject, bucket, key)
-            except AccessDeniedError as error:
-                failures.append((path, error))
-        return failures
+    def delete_one(self, path: str) -> None:
+        """See `SdkDriver.delete_one`."""
+        self._call(path, self._obs.deleteObject, *path.split("/", 1))
 
     def copy(self, source: str, target: str, *, etag: str = "") -> ObjectInfo:
         """See `Driver.copy`."""
@@ -239,7 +211,7 @@ class ObsSdkDriver(Driver):
             *path.split("/", 1),
             number,
             upload,
-            content=_stream(body),
+            content=body_stream(body),
             partSize=len(body),
         )
         return self._etag(path, answer)
@@ -286,7 +258,7 @@ class ObsSdkDriver(Driver):
 
     def append(self, path: str, body: Body, *, position: int) -> int:
         """See `Driver.append`."""
-        content = AppendObjectContent(content=_stream(body), position=position)
+        content = AppendObjectContent(content=body_stream(body), position=position)
         headers = PutObjectHeader(contentLength=len(body))
         answer = self._call(
             path, self._obs.appendObject, *path.split("/", 1), content, headers=headers
@@ -325,13 +297,8 @@ class ObsSdkDriver(Driver):
                 answer.errorMessage or "",
                 answer.requestId or "",
             )
-            raise refusal(url, resp, retry_after=float(after) if after.isdecimal() else 0.0)
+            raise self.refused(path, resp, retry_after=after)
         return answer
-
-
-def _stream(body: Body) -> io.BufferedIOBase:
-    # Given bytes, the SDK formats all of them for a log line that it then drops.
-    return body.open() if isinstance(body, FileSlice) else io.BytesIO(body)
 
 
 def _info(path: str, size: int, headers: Sequence[tuple[str, str]]) -> ObjectInfo:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -22,7 +21,7 @@ from botocore.exceptions import (
 )
 
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo, Sink
+from mox_core.storage.driver import Body, ObjectInfo, Sink
 from mox_core.storage.errors import (
     AccessDeniedError,
     ChangedError,
@@ -31,8 +30,8 @@ from mox_core.storage.errors import (
     Resp,
     TransientError,
 )
-from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import CONNECT_TIMEOUT, READ_TIMEOUT
+from mox_core.storage.http.sdk import SdkDriver, body_stream
 from mox_storage_s3.driver import CAPABILITIES, DEFAULT_REGION, is_path_style
 
 __all__ = ["Boto3Driver", "make_client"]
@@ -78,7 +77,7 @@ def _session() -> boto3.session.Session:
     return boto3.session.Session()
 
 
-class Boto3Driver(Driver):
+class Boto3Driver(SdkDriver):
     """S3 through boto3 alone.
 
     Args:
@@ -146,37 +145,18 @@ class Boto3Driver(Driver):
         with self._errors(prefix):
             return call(**asked)
 
-    def fetch(
-        self,
-        path: str,
-        sink: Sink,
-        *,
-        start: int = 0,
-        length: int | None = None,
-        etag: str = "",
+    def fetch_some(
+        self, path: str, sink: Sink, *, start: int, length: int | None, etag: str
     ) -> ObjectInfo:
-        """See `Driver.fetch`."""
-        if length == 0:
-            info = self.stat(path)
-            sink.begin(info)
-            return info
+        """See `SdkDriver.fetch_some`."""
         bucket, _, key = path.partition("/")
         asked = {"Bucket": bucket, "Key": key}
         if start or length is not None:
             asked["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
         if etag:
             asked["IfMatch"] = f'"{etag}"'
-        try:
-            with self._errors(path):
-                answer = self._s3.get_object(**asked)
-        except MoxFileRespException as error:
-            if error.resp is None or error.resp.status != 416:
-                raise
-            info = self.stat(path)
-            if start < info.size:
-                raise
-            sink.begin(info)
-            return info
+        with self._errors(path):
+            answer = self._s3.get_object(**asked)
         with answer["Body"] as body:
             info = _info(path, answer)
             if etag and info.etag != etag:
@@ -200,7 +180,7 @@ class Boto3Driver(Driver):
         bucket, _, key = path.partition("/")
         if not key:
             return self.stat(path)
-        asked: dict[str, Any] = {"Bucket": bucket, "Key": key, "Body": _stream(body)}
+        asked: dict[str, Any] = {"Bucket": bucket, "Key": key, "Body": body_stream(body)}
         if if_match:
             asked["IfMatch"] = f'"{if_match}"'
         if if_absent:
@@ -209,19 +189,11 @@ class Boto3Driver(Driver):
             answer = self._s3.put_object(ContentLength=len(body), **asked)
         return ObjectInfo(path, len(body), 0, answer.get("ETag", "").strip('"'))
 
-    def delete_many(self, paths: Sequence[str]) -> Iterable[tuple[str, Exception]]:
-        """See `Driver.delete_many`."""
-        failures: list[tuple[str, Exception]] = []
-        for path in paths:
-            bucket, _, key = path.partition("/")
-            if not key:
-                continue
-            try:
-                with self._errors(path):
-                    self._s3.delete_object(Bucket=bucket, Key=key)
-            except AccessDeniedError as error:
-                failures.append((path, error))
-        return failures
+    def delete_one(self, path: str) -> None:
+        """See `SdkDriver.delete_one`."""
+        bucket, _, key = path.partition("/")
+        with self._errors(path):
+            self._s3.delete_object(Bucket=bucket, Key=key)
 
     def copy(self, source: str, target: str, *, etag: str = "") -> ObjectInfo:
         """See `Driver.copy`."""
@@ -250,7 +222,7 @@ class Boto3Driver(Driver):
                 Key=key,
                 UploadId=upload,
                 PartNumber=number,
-                Body=_stream(body),
+                Body=body_stream(body),
                 ContentLength=len(body),
             )
         return str(answer["ETag"].strip('"'))
@@ -321,21 +293,13 @@ class Boto3Driver(Driver):
                 meta.get("RequestId", ""),
             )
             after = meta.get("HTTPHeaders", {}).get("retry-after", "")
-            raise refusal(
-                url, resp, retry_after=float(after) if after.isdecimal() else 0.0
-            ) from error
+            raise self.refused(path, resp, retry_after=after) from error
         except NoCredentialsError as error:
             raise AccessDeniedError(f"there are no credentials for {url}") from error
         except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
             raise TransientError(f"{url}: {error}") from error
         except BotoCoreError as error:
             raise MoxFileRespException(f"{url}: {error}") from error
-
-
-def _stream(body: Body) -> bytes | bytearray | io.BufferedIOBase:
-    if isinstance(body, FileSlice):
-        return body.open()
-    return bytes(body) if isinstance(body, memoryview) else body
 
 
 def _copy_source(source: str, etag: str) -> dict[str, Any]:

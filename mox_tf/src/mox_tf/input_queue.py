@@ -9,6 +9,7 @@ from typing import Any
 from mox_core.errors import SpecError
 from mox_tf.failures import DATA_ENDED, input_error
 from mox_tf.tf1 import tf
+from mox_tf.threads import join_for_a_while
 
 __all__ = ["InputQueue", "QueueFeeder"]
 
@@ -146,7 +147,7 @@ class QueueFeeder:
             full = not self._ended and self._fed - self._taken >= self._queue.capacity
         if full:
             self._session.run(self._queue.drop_one)
-        self._thread.join(_SECONDS_TO_END)
+        join_for_a_while(self._thread, _SECONDS_TO_END)
 
     def _feed(self) -> None:
         try:

@@ -12,6 +12,7 @@ from mox_tf.graph import ProgramGraph
 from mox_tf.input_queue import QueueFeeder
 from mox_tf.inputs import InputPipeline
 from mox_tf.tf1 import tf
+from mox_tf.threads import join_for_a_while
 
 __all__ = ["Initializers", "ProgramSession"]
 
@@ -150,8 +151,7 @@ class ProgramSession:
         # is left to end with the process.
         closing = threading.Thread(target=self.session.close, name="mox-closing", daemon=True)
         closing.start()
-        # Should it still be busy when the process ends, it would abort it.
-        closing.join(_SECONDS_TO_COMPILE if self._compiles else _SECONDS_TO_END)
+        join_for_a_while(closing, _SECONDS_TO_COMPILE if self._compiles else _SECONDS_TO_END)
 
     def _begin(self, pipeline: InputPipeline, mode: str) -> QueueFeeder | None:
         if pipeline.initializer is not None:

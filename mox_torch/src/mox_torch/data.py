@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, IterableDataset
 from mox_core import data as core
 from mox_core.data.mapped import SINGLE_TOGETHER, Mapped
 from mox_core.data.reading import cores
-from mox_core.data.shards import scope
 from mox_core.errors import DataError
 from mox_torch import dist
 
@@ -45,14 +44,8 @@ class _InTorch(core.ImageDataset):
         if taken := sorted(unknown & set(self.loader_options)):
             raise DataError(f"loader_options cannot have {taken[0]}: the data set decides it.")
 
-    def order(self) -> core.Order:
-        """The order of the samples of this process.
-
-        Outside of an input_fn, that of its rank among those that train together.
-        """
-        if self._shard is None and scope() is None:
-            self._shard_at_first = core.Shard(dist.rank(), dist.world_size())
-        return super().order()
+    def _usual(self) -> core.Shard:
+        return core.Shard(dist.rank(), dist.world_size())
 
     def get(self, keys: Sequence[str]) -> DataLoader[Any]:
         """Returns a DataLoader over batches (or samples) of these features.

@@ -130,6 +130,8 @@ class LocalCache:
     def remove(self) -> bool:
         """Removes the owner's entries, unless other processes use them; returns whether it did."""
         self._leave()
+        if not os.path.isdir(self.folder):
+            return True
         with self._locked("users-" + os.path.basename(self.folder), wait=False) as alone:
             if not alone:
                 return False
@@ -143,7 +145,7 @@ class LocalCache:
     def _copy(self, path: str, start: int, length: int | None) -> bytes | None:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:  # nearly always: there is none
             return None
         try:
             stat = os.fstat(fd)
@@ -258,10 +260,10 @@ class LocalCache:
 
     def _use(self) -> None:
         """Says that this process uses the owner's entries."""
-        path = os.path.join(self._locks, "users-" + os.path.basename(self.folder))
-        self._users = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._users = self._lock_file("users-" + os.path.basename(self.folder))
         self._users_pid = os.getpid()
-        fcntl.flock(self._users, fcntl.LOCK_SH)
+        if self._users >= 0:
+            fcntl.flock(self._users, fcntl.LOCK_SH)
 
     def _leave(self) -> None:
         if self._users >= 0 and self._users_pid == os.getpid():
@@ -270,18 +272,35 @@ class LocalCache:
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
-        """Holds a lock; yields whether it was to be had."""
-        path = os.path.join(self._locks, name)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        """Holds a lock; yields whether it was to be had.
+
+        Where there can be no lock, because somebody removed the folder or the disk is gone, the
+        cache goes on without: at worst it fetches twice.
+        """
+        fd = self._lock_file(name)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
+            if fd >= 0:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    yield False
+                    return
             yield True
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+
+    def _lock_file(self, name: str) -> int:
+        path = os.path.join(self._locks, name)
+        for _ in range(2):
+            try:
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except FileNotFoundError:
+                with contextlib.suppress(OSError):
+                    os.makedirs(self._locks, exist_ok=True)
+            except OSError:
+                break
+        return -1
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_users": -1, "_users_pid": 0, "_room_lock": None}

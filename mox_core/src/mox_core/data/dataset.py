@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,7 +18,7 @@ from mox_core.data.metadata import (
 )
 from mox_core.data.order import Order
 from mox_core.data.reading import cores, parallel_map, prefetched
-from mox_core.data.shards import Shard, current_shard
+from mox_core.data.shards import Shard, scope
 from mox_core.data.source import Sample, SampleError, Source
 from mox_core.data.tfrecord_source import ImageExample
 from mox_core.errors import DataError
@@ -126,15 +127,17 @@ class ImageDataset:
         self.label_one_hot = label_one_hot
         self.seed = seed
         self.on_error = on_error
-        self._order = {
-            "shuffle": shuffle,
-            "seed": seed,
-            "num_epochs": num_epochs,
-            "first_epoch": first_epoch,
-            "buffer_size": shuffle_buffer_size,
-        }
+        self._make_order = partial(
+            Order,
+            source,
+            shuffle=shuffle,
+            seed=seed,
+            num_epochs=num_epochs,
+            first_epoch=first_epoch,
+            buffer_size=shuffle_buffer_size,
+        )
         self._shard = shard
-        self._shard_at_first = shard or current_shard()
+        self._made_as = scope()
 
     @property
     def num_classes(self) -> int:
@@ -148,10 +151,11 @@ class ImageDataset:
 
     def order(self) -> Order:
         """The order of the samples that this process reads."""
-        shard = self._shard or current_shard()
-        if shard == Shard():
-            shard = self._shard_at_first
-        return Order(self.source, shard=shard, **self._order)  # type: ignore[arg-type]
+        return self._make_order(shard=self._shard or scope() or self._made_as or self._usual())
+
+    def _usual(self) -> Shard:
+        """The part that a data set reads which no input_fn has made."""
+        return Shard()
 
     def loader(self, keys: Sequence[str]) -> SampleLoader:
         """What makes a sample of its number: for a reader of an engine's own."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mox_core.flags.flag import Flag
 
-__all__ = ["Found", "hide", "normalized", "scan"]
+__all__ = ["Found", "has_unknown", "hide", "normalized", "scan"]
 
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 
@@ -71,6 +71,15 @@ def _found_at(args: Sequence[str], index: int, flags: Mapping[str, Flag]) -> Fou
     if stop < len(args) and (not args[stop].startswith("-") or _NEGATIVE_NUMBER.match(args[stop])):
         return Found(flag, written, args[stop], index, stop + 1)
     return Found(flag, written, None, index, stop)
+
+
+def has_unknown(args: Sequence[str], flags: Mapping[str, Flag], known: Collection[str]) -> bool:
+    """Whether there is an option, up to `--`, that is neither a flag nor known."""
+    for argument in args[: args.index("--")] if "--" in args else args:
+        written = normalized(argument.partition("=")[0])
+        if argument.startswith("--") and written not in known and written not in flags:
+            return True
+    return False
 
 
 def hide(args: Sequence[str], flags: Mapping[str, Flag], defined: Collection[str]) -> list[str]:

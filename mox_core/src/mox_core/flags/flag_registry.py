@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from mox_core.errors import FlagError
-from mox_core.flags.arguments import scan
+from mox_core.flags.arguments import has_unknown, scan
 from mox_core.flags.definitions import DEFINITIONS
 from mox_core.flags.flag import Flag
 
@@ -22,14 +22,21 @@ class FlagRegistry:
 
     `sys.argv` is read at the first use of a value, and never changed; `parse` reads another
     command line in its place. A value is checked when its flag is read.
+
+    Args:
+        flags: the flags to begin with.
+        define_more: defines others; called once, when a flag is asked for that is not known.
     """
 
-    def __init__(self, flags: Sequence[Flag] = ()) -> None:
+    def __init__(
+        self, flags: Sequence[Flag] = (), *, define_more: Callable[[], object] | None = None
+    ) -> None:
         self._flags: dict[str, Flag] = {}
         self._set: dict[str, Any] = {}
         self._argv: tuple[str, ...] | None = None
         self._given: dict[str, Any] = {}
         self._watchers: list[Callable[[Flag], object]] = []
+        self._define_more = define_more
         for flag in flags:
             self.define(flag)
 
@@ -58,6 +65,20 @@ class FlagRegistry:
             self.parse(self._argv)
         for watcher in self._watchers:
             watcher(flag)
+
+    def complete(self, args: Sequence[str] | None = None, known: Collection[str] = ()) -> None:
+        """Let plugins define their flags, unless they have done so.
+
+        Args:
+            args: a command line without the program; only when it has an option that is no flag
+                yet. None: in any case.
+            known: normalized names of options that somebody else defines.
+        """
+        if self._define_more is None:
+            return
+        if args is None or has_unknown(args, self._flags, known):
+            define_more, self._define_more = self._define_more, None
+            define_more()
 
     def watch(self, callback: Callable[[Flag], object]) -> None:
         """Call `callback` with every flag defined so far and from now on."""
@@ -136,6 +157,7 @@ class FlagRegistry:
 
     def describe(self) -> str:
         """Return the text of `--mox-help`."""
+        self.complete()
         groups: dict[str, list[Flag]] = {}
         for flag in self._flags.values():
             groups.setdefault(flag.group, []).append(flag)
@@ -156,6 +178,8 @@ class FlagRegistry:
         return "\n".join(lines)
 
     def _flag(self, name: str) -> Flag:
+        if name not in self._flags:
+            self.complete()
         try:
             return self._flags[name]
         except KeyError:
@@ -176,7 +200,13 @@ def _shown(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-_registry = FlagRegistry(DEFINITIONS)
+def _define_flags_of_plugins() -> None:
+    from mox_core.plugins import get_manager
+
+    get_manager().load_all()
+
+
+_registry = FlagRegistry(DEFINITIONS, define_more=_define_flags_of_plugins)
 
 
 def registry() -> FlagRegistry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from mox_core.flags.flag import Flag
@@ -25,6 +26,8 @@ def adapt(absl_flags: Any) -> None:
         if flag.name not in absl_flags.FLAGS:
             absl_flags.DEFINE_flag(flag_class(flag), module_name="mox_core.flags")
 
+    # absl knows all flags before it parses; the script's own come later, and replace mox's.
+    registry().complete(sys.argv[1:])
     registry().watch(define)
 
 

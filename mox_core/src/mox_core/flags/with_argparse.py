@@ -41,6 +41,7 @@ def _own_arguments(argparse: Any, parser: Any, args: list[str]) -> list[str]:
         if action.nargs == argparse.REMAINDER:
             return args
         defined.update(map(normalized, action.option_strings))
+    registry().complete(args, defined)
     try:
         return hide(args, registry().flags, defined)
     except FlagError as error:

@@ -63,6 +63,7 @@ def _own_arguments(core: Any, command: Any, args: list[str]) -> list[str]:
         for parameter in invoked.params:
             names = (*parameter.opts, *parameter.secondary_opts)
             defined.update(normalized(name) for name in names if name.startswith("-"))
+    registry().complete(args, defined)
     try:
         return hide(args, registry().flags, defined)
     except FlagError as error:

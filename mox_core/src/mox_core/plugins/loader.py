@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mox_core.errors import MoxError, PluginError
@@ -243,6 +244,13 @@ class PluginManager:
                 from mox_core.flags import registry
 
                 self._loaded.call_isolated(implementation, {"registry": registry()})
+
+    def load_all(self) -> None:
+        """Imports every plugin, for its flags; what fails is told to whoever asks for it."""
+        for kind in GROUPS:
+            for name in self.names(kind):
+                with suppress(PluginError):
+                    self.load(kind, name)
 
     # ---- Tell ------------------------------------------------------------------------------------
 

@@ -51,9 +51,16 @@ def engine_name(chosen: str | None) -> str | None:
 
 
 def _only_one() -> str:
-    names = get_manager().names("engine")
+    manager = get_manager()
+    names = manager.names("engine")
     if len(names) == 1:
         return names[0]
+    installed = sorted({candidate.name for candidate in manager.candidates("engine")})
+    if not names and installed:
+        raise EngineError(
+            f"MOX_PLUGINS={','.join(sorted(manager.only or ()))} excludes every engine that is "
+            f"installed ({', '.join(installed)}).\n  Add one of them to it, or unset it."
+        )
     if not names:
         raise EngineError(
             "no engine is installed.\n  Install one, for example with:  pip install mox-tf"

@@ -7,11 +7,9 @@ import os
 import stat as stat_module
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mox_core.storage import transfer
-from mox_core.storage.auth import AuthError
 from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo
 from mox_core.storage.errors import (
     ChangedError,
@@ -21,16 +19,15 @@ from mox_core.storage.errors import (
     UnsupportedError,
 )
 from mox_core.storage.local import WholeFile, copy_range
+from mox_core.storage.parts import InOrder, Sizes, cut
 from mox_core.storage.pool import Pool
 from mox_core.storage.retry import Stopped
 
-__all__ = ["Copier", "Job", "Progress", "Sizes", "scratch"]
+__all__ = ["Copier", "Job", "Progress", "scratch"]
 
 LOCAL_STEP = 64 << 20
 SILENCE = 16
 """After so many files in a row that got no answer at all, the others are not tried any more."""
-
-HASH_STEP = 1 << 20
 
 
 class Progress(Protocol):
@@ -63,33 +60,6 @@ class Job(NamedTuple):
     source: str
     target: str
     info: ObjectInfo | None = None
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """From which size on a file is copied in parts, and how large they are, in bytes."""
-
-    whole: int = 64 << 20
-    part: int = 16 << 20
-
-    @classmethod
-    def from_environment(cls) -> Sizes:
-        """Reads MOX_FILE_LARGE_FILE_PART_SIZE: files of more than four parts are split."""
-        text = os.environ.get("MOX_FILE_LARGE_FILE_PART_SIZE", "")
-        if not text:
-            return cls()
-        if not text.isdigit() or not int(text):
-            raise AuthError(
-                f"MOX_FILE_LARGE_FILE_PART_SIZE must be a number of bytes, not {text!r}"
-            )
-        return cls(whole=4 * int(text), part=int(text))
-
-    def part_of(self, size: int, driver: Driver) -> int:
-        """The part size for an upload: not too small, and not too many parts."""
-        can = driver.capabilities
-        fewest = -(-size // can.max_parts)
-        rounded = -(-fewest // (1 << 20)) << 20 if fewest > self.part else self.part
-        return max(rounded, can.min_part_size)
 
 
 class Copier:
@@ -267,8 +237,8 @@ class Copier:
 
     def _download_parts(self, job: Job, info: ObjectInfo) -> None:
         whole = self._begin_file(job.target)
-        hasher = _InOrder(whole.fd, info.digest)
-        ranges = _ranges(info.size, self.sizes.part)
+        hasher = InOrder(whole.fd, info.digest)
+        ranges = cut(info.size, self.sizes.part)
 
         def part(number: int) -> None:
             start, length = ranges[number]
@@ -365,7 +335,7 @@ class Copier:
     ) -> None:
         """Uploads `size` bytes, of which `body(start, length)` gives any range."""
         part_size = self.sizes.part_of(size, self.target)
-        ranges = _ranges(size, part_size)
+        ranges = cut(size, part_size)
         in_memory = not self.source.local_path("/")
 
         def part(upload: str, number: int) -> str:
@@ -476,53 +446,3 @@ def scratch() -> str | None:
     """Where temporary copies of remote files go: DLS_LOCAL_CACHE_PATH, else the system's choice."""
     folder = os.environ.get("DLS_LOCAL_CACHE_PATH", "/cache")
     return folder if os.path.isdir(folder) and os.access(folder, os.W_OK) else None
-
-
-def _ranges(size: int, part: int) -> list[tuple[int, int]]:
-    return [(at, min(part, size - at)) for at in range(0, size, part)]
-
-
-class _InOrder:
-    """Digests a file whose parts arrive in any order, as soon as they join the ones before.
-
-    Args:
-        fd: the file.
-        wanted: `algorithm:hex` of the whole, or empty: then nothing is compared.
-    """
-
-    def __init__(self, fd: int, wanted: str) -> None:
-        self._fd = fd
-        self._wanted = wanted
-        self._digest = transfer.new_digest(wanted)
-        self._lock = threading.Lock()
-        self._arrived: dict[int, tuple[int, int]] = {}
-        self._next = 0
-        self._busy = False
-
-    def done(self, number: int, start: int, end: int) -> None:
-        """Part `number` (from 0), from `start` to `end`, is in the file.
-
-        One thread at a time reads what is due.
-        """
-        if self._digest is None:
-            return
-        with self._lock:
-            self._arrived[number] = (start, end)
-            if self._busy:
-                return
-            self._busy = True
-        while True:
-            with self._lock:
-                due = self._arrived.pop(self._next, None)
-                if due is None:
-                    self._busy = False
-                    return
-                self._next += 1
-            for at in range(due[0], due[1], HASH_STEP):
-                data = os.pread(self._fd, min(HASH_STEP, due[1] - at), at)
-                self._digest.update(memoryview(data))
-
-    def check(self, url: str) -> None:
-        """Compares with what the server vouches for."""
-        if self._digest is not None:
-            transfer.digest_of(self._digest, self._wanted, url)

@@ -9,10 +9,10 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem
 
 from mox_core.storage import transfer, tree
-from mox_core.storage.copying import Sizes
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.fileobj import open_file
 from mox_core.storage.moving import copy_file, is_file
+from mox_core.storage.parts import Sizes
 from mox_core.storage.urls import Location, locate
 
 __all__ = ["MoxFileSystem", "ObsFileSystem"]

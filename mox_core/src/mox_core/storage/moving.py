@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
@@ -211,24 +211,36 @@ def sync(
     for page in target.driver.list(folder, recursive=True):
         for info in page:
             there[info.path[len(folder) :]] = info
+    folders = _parents(there)
     kept: set[str] = set()
 
     def select(rel: str, info: ObjectInfo) -> bool:
         kept.add(rel)
+        if rel.endswith("/"):
+            return rel not in there and rel not in folders
         old = there.get(rel)
         if old is None:
             return True
-        if rel.endswith("/"):
-            return False
         return old.size != info.size or old.mtime_ns < info.mtime_ns
 
     copied = copy_directory(source, target, threads=threads, select=select, progress=progress)
     gone = []
     if delete:
-        parents = {rel[: at + 1] for rel in kept for at, c in enumerate(rel) if c == "/"}
+        parents = _parents(kept)
         gone = [folder + rel for rel in there if rel and rel not in kept and rel not in parents]
         tree.delete(target.driver, gone)
     return copied, len(gone)
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """All directories, each ending in `/`, in which the paths lie."""
+    found: set[str] = set()
+    for path in paths:
+        at = path.rfind("/", 0, -1)
+        while at >= 0 and path[: at + 1] not in found:
+            found.add(path[: at + 1])
+            at = path.rfind("/", 0, at)
+    return found
 
 
 def remove(location: Location, *, recursive: bool, done: Callable[[int], object]) -> None:
