@@ -53,6 +53,8 @@ WITH_A_FRAMEWORK = """
     from moxing.tensorflow.datasets import ImageClassificationRawMetadata
     from moxing.tensorflow.datasets.raw.raw_dataset import ImageClassificationRawDataset
     from moxing.tensorflow.datasets.tfrecord_common import ImageClassificationTFRecordMetadata
+    from moxing.tensorflow.datasets.tfrecord_common import BaseTFRecordDataset, get_tfrecord
+    from moxing.tensorflow.datasets.raw.raw_dataset import split_image_classification_dataset
     from moxing.tensorflow.utils import tf_util
     import moxing.pytorch.dist
     from moxing.pytorch.dist import AutoDataLoader, AutoModule, init_process_group
