@@ -65,7 +65,7 @@ def build_update(
 
     def apply() -> Any:
         with tf.name_scope(None):  # a tf.cond's would stand in the names of the optimizer's state
-            return _apply(updaters, clipped, update_ops, global_step)
+            return _apply(updaters, clipped, update_ops, global_step, wait=exchange is None)
 
     if scale is None:
         with exchange.update_scope() if exchange is not None else nullcontext():
@@ -90,11 +90,15 @@ def _apply(
     per_loss: Sequence[Sequence[_Pairs]],
     update_ops: Sequence[Any],
     global_step: Any,
+    *,
+    wait: bool,
 ) -> Any:
+    """Applies the gradients; with `wait` none of them before all are there."""
     updates = []
     for index, updater in enumerate(updaters):
         own = [per_tower[min(index, len(per_tower) - 1)] for per_tower in per_loss]
-        before = [gradient for pairs in own for gradient, _ in pairs] + [*update_ops]
+        gradients = [gradient for pairs in own for gradient, _ in pairs] if wait else []
+        before = [*gradients, *update_ops]
         # Towers that read the step while one counts it would go on with different learning rates.
         step = global_step if len(updaters) == 1 else None
         updates.append(updater.apply(own, before, step))
