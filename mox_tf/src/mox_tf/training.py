@@ -59,6 +59,9 @@ def build_update(
         means = [[exchange.share(pairs) for pairs in per_tower] for per_tower in means]
     gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
     clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
+    if exchange is not None:  # its variables are shared: one list per loss
+        delivered = exchange.deliver([per_tower[0] for per_tower in clipped])
+        clipped = [[pairs] for pairs in delivered]
     own_update_ops = towers[0].update_ops
     # The exchange may let another process apply the gradients; these belong to this one.
     update_ops = own_update_ops if exchange is None else []

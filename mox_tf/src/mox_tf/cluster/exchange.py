@@ -31,13 +31,16 @@ class GradientExchange(Protocol):
         """Where the optimizers' operations are placed: small constants must not travel."""
 
     def share(self, gradients: _Pairs) -> _Pairs:
-        """Takes the gradients of one loss; returns those that the optimizer applies."""
+        """Takes the gradients of one loss; returns those that count for the update."""
+
+    def deliver(self, gradients: list[_Pairs]) -> list[_Pairs]:
+        """Brings the gradients of all losses, clipped, to their variables."""
 
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Makes what a step of this worker runs.
 
         Args:
-            update: applies what `share` returned and counts the global step.
+            update: applies what `deliver` returned and counts the global step.
             before: further operations of this worker's step.
         """
 
@@ -60,9 +63,13 @@ class AsyncExchange:
         return scope
 
     def share(self, gradients: _Pairs) -> _Pairs:
-        """Brings them to their variables."""
-        variables = [variable for _, variable in gradients]
-        return list(zip(send_gradients(gradients, self._spec), variables, strict=True))
+        """Returns them as they are."""
+        return gradients
+
+    def deliver(self, gradients: list[_Pairs]) -> list[_Pairs]:
+        """Sends them."""
+        sent = iter(send_gradients([pair for pairs in gradients for pair in pairs], self._spec))
+        return [[(next(sent), variable) for _, variable in pairs] for pairs in gradients]
 
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Counts the step, too."""
@@ -145,6 +152,10 @@ class SyncExchange:
             self._pushes.append(push)
             shared.append((mean, variable))
         return shared
+
+    def deliver(self, gradients: list[_Pairs]) -> list[_Pairs]:
+        """Returns them as they are: they have been taken where the variables are."""
+        return gradients
 
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Makes the step: push, vote, wait for the token, which it returns."""
