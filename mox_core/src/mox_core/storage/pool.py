@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 import time
@@ -66,8 +65,7 @@ class Pool:
         self._limit = threads
         self._allowed = min(threads, 1)
         self._done = 0
-        self._cpu = 0.0
-        self._waits = math.inf
+        self._cpu = self._wall = 0.0
         self._since = 0.0
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -130,20 +128,20 @@ class Pool:
         """Allows as many threads as pay; asked after the first tasks, then every 32."""
         self._done += 1
         if self._done > 1:  # the first one made the connection
+            self._wall += wall
             self._cpu += cpu
-            # Other threads and programs make tasks slower, but hardly each of them.
-            self._waits = min(self._waits, wall / max(cpu, 1e-6))
         if self._done != FEW and self._done % 32:
             return
         now = time.monotonic()
-        if self._waits > WAITS * len(self._threads):
-            self._allowed = min(round(2 * self._waits), self._limit)
+        waits = self._wall / max(self._cpu, 1e-6)
+        if waits > WAITS * len(self._threads):
+            self._allowed = max(self._allowed, min(round(2 * waits), self._limit))
             self._start_threads()
         elif self._done > FEW and self._cpu > BUSY * (now - self._since):
             pays = min(round(self._cpu / 32 / LOCKED), CPUS, self._limit)
             self._allowed = max(1, pays)
             self._start_threads()
-        self._cpu, self._waits, self._since = 0.0, math.inf, now
+        self._cpu, self._wall, self._since = 0.0, 0.0, now
 
     def undo_on_stop(self, key: object, undo: Callable[[], object] | None) -> None:
         """Says what removes a half-done piece of work when the copy is stopped (None: done)."""
