@@ -324,6 +324,223 @@ for function in (torch_augmented, torch_threads, folder_pillow, folder_opencv):
     function.imports = ("torch", "mox_torch")
 
 
+# ---- TensorFlow ----------------------------------------------------------------------------------
+
+
+def drain(make) -> int:
+    """Runs a pipeline to its end: `make` returns tensors of a batch, the last one the labels.
+
+    The clock starts after the first batch: building a graph takes a second, for all alike.
+    """
+    import tensorflow.compat.v1 as tf
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        tensors = make()
+        # Batches stay in TensorFlow, where a model would take them.
+        step = session.make_callable([tf.size(tensors[-1]), tf.group(*tensors)])
+        first = seen = int(step()[0])
+        began, used = time.perf_counter(), cpu_seconds()
+        try:
+            while True:
+                seen += int(step()[0])
+        except tf.errors.OutOfRangeError:
+            wall, cpu = time.perf_counter() - began, cpu_seconds() - used
+            rest = seen - first
+            STEADY.append({"images_per_sec": rest / wall, "cpu_ms": 1e3 * cpu / rest})
+            return seen
+
+
+STEADY: list[dict[str, float]] = []
+
+
+def tf_raw(job, keys=("image", "label"), **options):
+    import mox_tf as mox
+
+    mox.set_flag("silent", True)
+    meta = mox.ImageClassificationRawMetadata(job.images)
+    options = {"num_epochs": 1, "cache_dir": job.cache, "remove_cache_on_finish": False, **options}
+    return drain(lambda: mox.ImageClassificationRawDataset(meta, BATCH, **options).get(keys))
+
+
+def tf_augmentation():
+    import mox_tf as mox
+
+    return mox.get_data_augmentation_fn("resnet_v1_50", mox.ModeKeys.TRAIN, SIZE, SIZE)
+
+
+def tf_hand(job, load, shuffle=True):
+    """What an expert writes: files in a random order, everything in parallel maps."""
+    import tensorflow as tf
+
+    files = sorted(str(path) for path in Path(job.images).glob("*/*.jpg"))
+    labels = [int(Path(path).parent.name[1:]) for path in files]
+
+    def make():
+        dataset = tf.data.Dataset.from_tensor_slices((files, labels)).shuffle(len(files))
+        dataset = dataset.map(lambda path, label: (load(path), label), tf.data.AUTOTUNE)
+        dataset = dataset.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+        return tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+
+    return drain(make)
+
+
+@contender("tf bytes", "mox")
+def tf_bytes(job):
+    return tf_raw(job, ("image_buf", "label"))
+
+
+@contender("tf bytes", "tf.data by hand")
+def tf_bytes_hand(job):
+    import tensorflow as tf
+
+    return tf_hand(job, tf.io.read_file)
+
+
+@contender("tf resized", "mox")
+def tf_resized(job):
+    return tf_raw(job, image_size=SIZE)
+
+
+@contender("tf resized", "mox, processes")
+def tf_resized_processes(job):
+    from mox_core.data import AsyncRawGenerator
+
+    return tf_raw(job, image_size=SIZE, reader_class=AsyncRawGenerator, num_readers=2)
+
+
+def tf_decode_resize(content):
+    import tensorflow as tf
+
+    image = tf.io.decode_jpeg(content, 3)[tf.newaxis]
+    return tf.compat.v1.image.resize_nearest_neighbor(image, [SIZE, SIZE])[0]
+
+
+@contender("tf resized", "tf.data by hand")
+def tf_resized_hand(job):
+    import tensorflow as tf
+
+    return tf_hand(job, lambda path: tf_decode_resize(tf.io.read_file(path)))
+
+
+@contender("tf augmented", "mox")
+def tf_augmented(job):
+    return tf_raw(job, augmentation_fn=tf_augmentation())
+
+
+@contender("tf augmented", "tf.data by hand")
+def tf_augmented_hand(job):
+    """The window is drawn first, and only it is decoded, resized, mirrored, and made floats."""
+    import tensorflow as tf
+
+    def load(path):
+        content = tf.io.read_file(path)
+        shape = tf.image.extract_jpeg_shape(content)[:2]
+        side = tf.random.uniform([], 256, 513, tf.int32)
+        scale = side / tf.reduce_min(shape)
+        whole = tf.cast(tf.round(tf.cast(shape, tf.float64) * scale), tf.int32)
+        top = tf.random.uniform([], 0, whole[0] - SIZE + 1, tf.int32)
+        left = tf.random.uniform([], 0, whole[1] - SIZE + 1, tf.int32)
+        size = tf.minimum(tf.cast(tf.round(SIZE / scale), tf.int32), tf.reduce_min(shape))
+        begin = tf.cast(tf.round(tf.cast([top, left], tf.float64) / scale), tf.int32)
+        begin = tf.minimum(begin, shape - size)
+        window = tf.image.decode_and_crop_jpeg(content, [begin[0], begin[1], size, size], 3)
+        image = tf.compat.v1.image.resize_bilinear(window[tf.newaxis], [SIZE, SIZE])[0]
+        image = tf.image.random_flip_left_right(image)
+        return image - [123.68, 116.78, 103.94]
+
+    return tf_hand(job, load)
+
+
+@contender("tf augmented", "TF-slim's order by hand")
+def tf_augmented_slim(job):
+    """The whole image is decoded and resized before the window is cut: what scripts usually do."""
+    import tensorflow as tf
+
+    def load(path):
+        image = tf.io.decode_jpeg(tf.io.read_file(path), 3)
+        shape = tf.shape(image)[:2]
+        scale = tf.random.uniform([], 256, 513, tf.int32) / tf.reduce_min(shape)
+        whole = tf.cast(tf.round(tf.cast(shape, tf.float64) * scale), tf.int32)
+        image = tf.compat.v1.image.resize_bilinear(image[tf.newaxis], whole)[0]
+        image = tf.image.random_flip_left_right(tf.image.random_crop(image, [SIZE, SIZE, 3]))
+        return image - [123.68, 116.78, 103.94]
+
+    return tf_hand(job, load)
+
+
+@contender("tf tfrecord", "mox")
+def tf_tfrecord(job):
+    import mox_tf as mox
+
+    mox.set_flag("silent", True)
+    meta = mox.ImageClassificationTFRecordMetadata(job.records, "*.tfrecord")
+    return drain(
+        lambda: mox.ImageClassificationTFRecordDataset(
+            meta,
+            BATCH,
+            num_epochs=1,
+            image_size=SIZE,
+            cache_dir=job.cache,
+            remove_cache_on_finish=False,
+        ).get(["image", "label"])
+    )
+
+
+@contender("tf tfrecord", "tf.data by hand")
+def tf_tfrecord_hand(job):
+    """A buffer of 1,024 records to shuffle, as scripts have it; mox draws from 6,400."""
+    import tensorflow as tf
+
+    def load(record):
+        features = {
+            "image/encoded": tf.io.FixedLenFeature([], tf.string),
+            "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+        }
+        parsed = tf.io.parse_single_example(record, features)
+        return tf_decode_resize(parsed["image/encoded"]), parsed["image/class/label"]
+
+    def make():
+        files = tf.data.Dataset.list_files(f"{job.records}/*.tfrecord")
+        records = files.interleave(tf.data.TFRecordDataset, 8, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = records.shuffle(1024).map(load, tf.data.AUTOTUNE).batch(BATCH)
+        return tf.compat.v1.data.make_one_shot_iterator(
+            dataset.prefetch(tf.data.AUTOTUNE)
+        ).get_next()
+
+    return drain(make)
+
+
+@contender("tf decode limit", "tf.io.decode_jpeg")
+def tf_decode_limit(job):
+    """Contents in memory, decoded by as many threads as there are cores, one image per call."""
+    import tensorflow.compat.v1 as tf
+
+    contents = [path.read_bytes() for path in sorted(Path(job.images).glob("*/*.jpg"))]
+    cores = len(os.sched_getaffinity(0))
+    config = tf.ConfigProto(inter_op_parallelism_threads=cores)
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
+        content = tf.placeholder(tf.string, [])
+        decoded = session.make_callable(tf.io.decode_jpeg(content, 3).op, [content])
+
+        def decode_part(part):
+            for one in contents[part::cores]:
+                decoded(one)
+
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(cores) as pool:
+            began = time.perf_counter()
+            list(pool.map(decode_part, range(cores)))
+            DECODE_SECONDS.append(time.perf_counter() - began)
+    return len(contents)
+
+
+for case, contenders in CASES.items():
+    if case.startswith("tf "):
+        for function in contenders.values():
+            function.imports = ("tensorflow", "mox_tf.datasets.named")
+
+
 # ---- Data ----------------------------------------------------------------------------------------
 
 
@@ -419,7 +636,8 @@ def measure(case: str, name: str, job: Job) -> dict[str, float]:
     wall, cpu = time.perf_counter() - began, cpu_seconds() - used
     if DECODE_SECONDS:
         wall = DECODE_SECONDS[0]
-    return {"images": count, "images_per_sec": count / wall, "cpu_ms": 1e3 * cpu / count}
+    whole = {"images": count, "images_per_sec": count / wall, "cpu_ms": 1e3 * cpu / count}
+    return whole | (STEADY[0] if STEADY else {})
 
 
 def run_one(case: str, name: str, job: Job, environment: dict[str, str]) -> dict[str, float] | None:

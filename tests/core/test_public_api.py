@@ -81,9 +81,11 @@ def test_using_every_public_name_loads_no_framework():
 
 def test_names_mean_the_same_in_whatever_order_they_are_used():
     """A sub-package that is imported first must not hide a function of its name."""
+    # One name of each module is enough: loading the module is what could hide something.
+    one_each = sorted({getattr(getattr(mox_core, n), "__module__", n): n for n in PUBLIC}.values())
     script = f"""
 import os, sys, traceback
-for first in {PUBLIC!r}:
+for first in {one_each!r}:
     child = os.fork()
     if not child:
         try:
@@ -97,7 +99,7 @@ for first in {PUBLIC!r}:
     if os.waitpid(child, 0)[1]:
         sys.exit(f"failed after {{first}}")
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=240)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -143,3 +146,52 @@ def test_a_native_run_reads_it(meta):
     )  # fmt: skip
     assert result.steps == 83
     assert result.metrics["loss"] < 0.5
+
+
+SCRIPT = """
+import sys
+import torch
+import mox_torch as mox
+
+mox.set_flag("silent", True)
+mox.dist.init_process_group()
+meta = mox.ImageClassificationRawMetadata(sys.argv[1])
+outside = mox.ImageClassificationRawDataset(meta, 2, num_epochs=1)
+seen = {"outside": [name for (names,) in outside.get(["image_name"]) for name in names]}
+
+
+def input_fn(mode):
+    dataset = mox.ImageClassificationRawDataset(meta, 1, num_epochs=1, image_size=4)
+    for images, labels, names in dataset.get(["image", "label", "image_name"]):
+        seen.setdefault(str(mode), []).extend(names)
+        yield images, labels
+
+
+def model_fn(inputs, mode):
+    images, labels = inputs
+    logits = images.flatten(1) / 255 @ mox.get_variable("weights", (48, 3))
+    return mox.ModelSpec(loss=torch.nn.functional.cross_entropy(logits, labels))
+
+
+sgd = lambda: torch.optim.SGD(mox.parameters(), 0.1)
+mox.run(input_fn, None, model_fn, sgd, "TRAIN", auto_batch=False)
+print("\\nSEEN", seen, flush=True)
+"""
+
+
+def test_processes_of_torchrun_read_parts_inside_and_outside_of_input_fn(meta, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "script.py"), meta.base_dir],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("SEEN")]
+    one, other = (ast.literal_eval(line.removeprefix("SEEN ")) for line in lines)
+    assert sorted(one["outside"] + other["outside"]) == sorted(meta.files)
+    read = one["TRAIN"] + other["TRAIN"]
+    assert len(read) == len(set(read)) >= 10  # the run ends with the process that has fewer

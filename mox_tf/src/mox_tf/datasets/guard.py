@@ -25,20 +25,24 @@ def guarded(
     dataset: Any,
     position: Position,
     *,
+    batch_size: int | None,
     on_error: str,
     reason: Callable[[int], SampleError],
 ) -> Any:
-    """Leaves out samples that fail, and reports them.
+    """Leaves out samples that fail, reports them, and makes batches of the others.
+
+    Batches are checked as a whole, which costs less than to check sample by sample.
 
     Args:
         dataset: of dicts with a `position`.
         position: of the samples.
+        batch_size: samples per batch; None: single samples.
         on_error: `stop` or `skip`.
         reason: number of a sample -> why it failed.
 
     Returns:
-        The data set of the same dicts without the position. It raises the sample's error, in
-        TensorFlow's clothes, if the policy is to stop.
+        The data set of the same dicts without the position; the last batch may be smaller. It
+        raises the sample's error, in TensorFlow's clothes, if the policy is to stop.
     """
     bad = BadSamples(on_error)
     position.patient = on_error == "skip"
@@ -53,36 +57,54 @@ def guarded(
             known[index] = reason(index)
         return known[index]
 
-    def report(expected: Any, place: Any) -> Any:
-        """Called at the first sample, after a gap, and at the end."""
-        place, last = int(place), min(int(place), position.handed_out)
-        ended = place == position.end
+    def report(expected: Any, places: Any) -> Any:
+        """Called with the first samples, after a gap, and at the end."""
+        places = np.atleast_1d(places)
+        end = int(places[-1]) + 1
+        ended = end > position.end
         if ended:
             _raise_failure(position, bad, error_at)
-        else:
-            position.arrived = True
-        for lost in range(max(int(expected), 0), last):
-            bad.met(error_at(lost))
+            end = position.handed_out
+            places = places[:0]
+        position.arrived = not ended
+        there = set(places.tolist())
+        for place in range(max(int(expected), 0), end):
+            if place not in there:
+                bad.met(error_at(place))
         if ended:
-            bad.report(last)
-            if bad.count >= last > 0:
-                raise DataError(f"none of the {last} samples can be read.")
-        return np.int64(place)
+            bad.report(end)
+            if bad.count >= end > 0:
+                raise DataError(f"none of the {end} samples can be read.")
+        return np.int64(end)
 
     @as_it_is
-    def check(expected: Any, sample: dict[str, Any]) -> Any:
-        place = sample[POSITION]
+    def check(expected: Any, samples: dict[str, Any]) -> Any:
+        places = samples[POSITION]
+        first, last, count = places, places, tf.constant(1, tf.int64)
+        if batch_size is not None:
+            first, last = places[0], places[-1]
+            count = tf.size(places, out_type=tf.int64)
+        whole = tf.logical_and(tf.equal(first, expected), tf.equal(last, expected + count - 1))
 
         def ask() -> Any:
-            with tf.control_dependencies([tf.py_func(report, [expected, place], tf.int64)]):
-                return place + 1
+            end = tf.py_func(report, [expected, places], tf.int64)
+            end.set_shape([])
+            return end
 
-        return tf.cond(tf.equal(place, expected), lambda: place + 1, ask), sample
+        return tf.cond(whole, lambda: last + 1, ask), samples
 
+    if position.is_empty:
+        return dataset.map(_without_position)
     dataset = dataset.ignore_errors()
+    if batch_size is not None:
+        dataset = dataset.batch(batch_size)
     dataset = dataset.concatenate(_end(dataset, position.end))
     dataset = dataset.scan(tf.constant(-1, tf.int64), check)
-    dataset = dataset.take_while(as_it_is(lambda sample: tf.less(sample[POSITION], position.end)))
+    if position.count is not None:
+        goes_on = as_it_is(
+            lambda samples: tf.less(tf.reshape(samples[POSITION], [-1])[0], position.end)
+        )
+        dataset = dataset.take_while(goes_on)
     return dataset.map(_without_position)
 
 
@@ -111,7 +133,8 @@ def _end(dataset: Any, count: int) -> Any:
     @as_it_is
     def make(_: Any) -> dict[str, Any]:
         element = {name: _empty(spec) for name, spec in dataset.element_spec.items()}
-        element[POSITION] = tf.constant(count, tf.int64)
+        element[POSITION] = tf.fill([1] * dataset.element_spec[POSITION].shape.rank, count)
+        element[POSITION] = tf.cast(element[POSITION], tf.int64)
         return element
 
     return tf.data.Dataset.range(1).map(make)

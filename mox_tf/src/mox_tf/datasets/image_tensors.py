@@ -75,13 +75,17 @@ class ImageTensors:
             return {POSITION: sample[POSITION], **prepared}
 
         dataset = stream.dataset.map(prepare, num_parallel_calls=self._calls())
-        dataset = guarded(
-            dataset,
-            stream.position,
-            on_error=self.on_error,
-            reason=lambda index: self._reason(index, keys),
+        if self.batch_size is not None:
+            self._check_sizes(dataset)
+        return self._whole(
+            guarded(
+                dataset,
+                stream.position,
+                batch_size=self.batch_size,
+                on_error=self.on_error,
+                reason=lambda index: self._reason(index, keys),
+            )
         )
-        return self._batched(dataset, keys)
 
     def _preprocessed(self, keys: list[str]) -> Any:
         """Read, batched, given to the user's function."""
@@ -91,11 +95,11 @@ class ImageTensors:
         dataset = guarded(
             stream.dataset.map(as_it_is(self._read), num_parallel_calls=self.num_readers),
             stream.position,
+            batch_size=self.batch_size,
             on_error=self.on_error,
             reason=lambda index: self._reason(index, []),
         )
-        if self.batch_size is not None:
-            dataset = dataset.batch(self.batch_size, self.drop_remainder)
+        dataset = self._whole(dataset)
 
         @as_it_is
         def preprocess(sample: dict[str, Any]) -> dict[str, Any]:
@@ -122,16 +126,29 @@ class ImageTensors:
                 dataset = dataset.batch(self.batch_size, self.drop_remainder)
         return dataset.map(as_it_is(lambda sample: {key: sample[key] for key in keys}))
 
-    def _batched(self, dataset: Any, keys: list[str]) -> Any:
-        if self.batch_size is None:
-            return dataset
-        shape = tf.data.get_output_shapes(dataset).get("image")
+    def _check_sizes(self, dataset: Any) -> None:
+        shape = dataset.element_spec["image"].shape if "image" in dataset.element_spec else None
         if shape is not None and not shape.is_fully_defined():
             raise DataError(
                 f"batch_size={self.batch_size} needs images of one size, which is not known.\n"
                 "  Pass image_size, an augmentation_fn that gives one size, or a preprocess_fn."
             )
-        return dataset.batch(self.batch_size, self.drop_remainder)
+
+    def _whole(self, dataset: Any) -> Any:
+        """Leaves out a last batch that is too small, if that is asked for."""
+        size = self.batch_size
+        if size is None or not self.drop_remainder:
+            return dataset
+
+        def has_size(sample: dict[str, Any]) -> Any:
+            return tf.equal(tf.shape(tf.nest.flatten(sample)[0])[0], size)
+
+        def with_size(sample: dict[str, Any]) -> Any:
+            for tensor in tf.nest.flatten(sample):
+                tensor.set_shape([size, *tensor.shape[1:]])
+            return sample
+
+        return dataset.filter(as_it_is(has_size)).map(as_it_is(with_size))
 
     def _calls(self) -> int:
         """Images that are decoded at a time: more than the cores can do is of no use."""

@@ -60,10 +60,20 @@ class Position:
         self.arrived = False
 
     @property
-    def end(self) -> int:
-        """What comes after the last sample: a place that leaves a gap, so that it is noticed."""
+    def is_empty(self) -> bool:
+        """Whether there are no samples at all, in however many epochs."""
+        return not len(self._order)
+
+    @property
+    def count(self) -> int | None:
+        """Samples of all epochs; None: there is no end."""
         epochs = self._order.num_epochs
-        return _NEVER if epochs is None else epochs * len(self._order) + 1
+        return None if epochs is None else epochs * len(self._order)
+
+    @property
+    def end(self) -> int:
+        """A place after the last one, that leaves a gap so that it is noticed."""
+        return _NEVER if self.count is None else self.count + 1
 
     def index(self, position: int) -> int:
         """The number of the sample in the source."""

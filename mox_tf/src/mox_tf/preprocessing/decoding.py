@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mox_tf.tf1 import tf
@@ -18,19 +19,17 @@ def decode(content: Any, channels: int = 3) -> Any:
     JPEG, PNG, BMP, GIF, and in recent versions of TensorFlow WebP. Pixels are as they are stored:
     the orientation in a camera's notes is not applied, as everywhere in TensorFlow.
     """
-    start = tf.strings.substr(content, 0, 2)
-    # The operation for JPEG knows PNG as well.
     image = tf.cond(
-        tf.reduce_any(tf.equal(start, [b"BM", b"GI", b"RI"])),
-        lambda: tf.io.decode_image(content, channels, expand_animations=False),
+        tf.io.is_jpeg(content),
         lambda: tf.io.decode_jpeg(content, channels, **_EXACT),
+        lambda: tf.io.decode_image(content, channels, expand_animations=False),
     )
     image.set_shape([None, None, channels])
     return image
 
 
 class Encoded:
-    """An image in a file, of which a part can be decoded alone.
+    """An image in a file; like `lowering.Decoded`.
 
     Args:
         content: scalar string.
@@ -38,33 +37,40 @@ class Encoded:
     """
 
     def __init__(self, content: Any, channels: int) -> None:
-        self.content = content
-        self.channels = channels
-        self._is_jpeg = tf.io.is_jpeg(content)
+        self._content = content
+        self._channels = channels
 
-    def shape(self) -> tuple[Any, Any]:
-        """Height and width, int32, from the file's head."""
-        shape = tf.cond(
-            self._is_jpeg,
-            lambda: tf.io.extract_jpeg_shape(self.content),
-            lambda: tf.shape(decode(self.content, self.channels)),
+    def cut(self, how: Callable[[Any], Any]) -> Any:
+        """What `how` makes of this image; of a JPEG, no more is decoded than the window."""
+        from mox_tf.preprocessing.lowering import Decoded
+
+        return tf.cond(
+            tf.io.is_jpeg(self._content),
+            lambda: how(_Jpeg(self._content, self._channels)),
+            lambda: how(Decoded(self.pixels())),
         )
-        return shape[0], shape[1]
 
     def pixels(self) -> Any:
         """The whole image, uint8."""
-        return decode(self.content, self.channels)
+        return decode(self._content, self._channels)
+
+
+class _Jpeg:
+    """A JPEG file, of which a window can be decoded alone."""
+
+    def __init__(self, content: Any, channels: int) -> None:
+        self._content = content
+        self._channels = channels
+
+    def shape(self) -> tuple[Any, Any]:
+        """Height and width, int32, from the file's head."""
+        shape = tf.io.extract_jpeg_shape(self._content)
+        return shape[0], shape[1]
 
     def window(self, top: Any, left: Any, height: Any, width: Any) -> Any:
         """A part of the image, uint8."""
-        window = tf.cond(
-            self._is_jpeg,
-            lambda: tf.image.decode_and_crop_jpeg(
-                self.content, tf.stack([top, left, height, width]), self.channels, **_EXACT
-            ),
-            lambda: tf.slice(
-                self.pixels(), tf.stack([top, left, 0]), tf.stack([height, width, -1])
-            ),
+        window = tf.image.decode_and_crop_jpeg(
+            self._content, tf.stack([top, left, height, width]), self._channels, **_EXACT
         )
-        window.set_shape([None, None, self.channels])
+        window.set_shape([None, None, self._channels])
         return window

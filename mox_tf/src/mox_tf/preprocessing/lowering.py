@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable
+from functools import partial, singledispatch
 from typing import Any
 
 from mox_core.preprocessing import steps
@@ -16,6 +17,10 @@ class Decoded:
 
     def __init__(self, image: Any) -> None:
         self._image = image
+
+    def cut(self, how: Callable[[Any], Any]) -> Any:
+        """What `how` makes of this image, of which it asks for the shape and a window."""
+        return how(self)
 
     def shape(self) -> tuple[Any, Any]:
         """Height and width, int32."""
@@ -55,7 +60,7 @@ def apply_drawn(todo: tuple[steps.Step, ...], image: Any, numbers: Any, seed: An
     for step in todo:
         own = [numbers[done + index] for index in range(step.draws)]
         if isinstance(step, _OF_A_PART):
-            image = _cut(step, image, own, seed)
+            image = image.cut(partial(_cut_of, step, own, seed))
         else:
             if not isinstance(image, tf.Tensor):
                 image = image.pixels()
@@ -96,6 +101,10 @@ def _aspect_size(height: Any, width: Any, side: Any) -> tuple[Any, Any, Any]:
 
 def _resized(image: Any, height: Any, width: Any) -> Any:
     return tf.image.resize_bilinear(image[tf.newaxis], tf.stack([height, width]))[0]
+
+
+def _cut_of(step: steps.Step, numbers: list[Any], seed: Any, image: Any) -> Any:
+    return _cut(step, image, numbers, seed)
 
 
 @singledispatch
