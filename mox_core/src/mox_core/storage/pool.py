@@ -26,7 +26,7 @@ over loopback took 2.8 s of CPU time with one thread, 4.3 s with two)."""
 CONTENDED = 1.6
 """How much more CPU time it takes while threads hand the lock to each other (see above)."""
 
-WAITS = 3
+WAITS = 1.6
 """A task that takes so many times its CPU time waits for a network, and threads help."""
 
 BUSY = 0.8
