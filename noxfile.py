@@ -51,6 +51,7 @@ def tests(session: nox.Session) -> None:
         session.notify("tests_compat")
         session.notify("tests_mxnet")
         session.notify("tests_data")
+        session.notify("tests_switching")
 
 
 @nox.session
@@ -109,6 +110,17 @@ def tests_mxnet(session: nox.Session) -> None:
     session.install("./mox_core[testing,images]", "./mox_mxnet[onnx]")
     session.install("pytest-timeout", "onnxruntime")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/mxnet"]))
+
+
+@nox.session
+def tests_switching(session: nox.Session) -> None:
+    """One script on all engines, side by side: losses, logits, checkpoints that move."""
+    tensorflow = f"{'tensorflow-cpu' if HAS_CPU_WHEEL else 'tensorflow'}=={TENSORFLOW}"
+    # MXNet holds NumPy at 1.26.
+    ours = ["./mox_core[testing,safetensors]", "./mox_torch", "./mox_mxnet"]
+    session.install(tensorflow, f"torch=={PYTORCH}", *ours, "pytest-timeout")
+    session.install("--no-deps", "./mox_tf")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/switching"]))
 
 
 @nox.session

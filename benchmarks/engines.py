@@ -15,6 +15,7 @@ import argparse
 import importlib.util
 import json
 import logging
+import os
 import platform
 import statistics
 import time
@@ -36,7 +37,10 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Timed:
-    """Batches that take the time: from the first after the warm-up until the last is used."""
+    """Batches that take the time, from when the first after the warm-up is asked for to the last.
+
+    Not until the last is used: some loops ask for no more than they know there are.
+    """
 
     def __init__(self, batches: list[Batch], warm_up: int, steps: int) -> None:
         self._batches = batches
@@ -51,8 +55,9 @@ class Timed:
         for step in range(self._warm_up + self._steps):
             if step == self._warm_up:
                 start = time.process_time()
+            elif step == self._warm_up + self._steps - 1:
+                self.seconds_per_step = (time.process_time() - start) / (self._steps - 1)
             yield self._batches[step % len(self._batches)]
-        self.seconds_per_step = (time.process_time() - start) / self._steps
 
 
 # ---- The models ----------------------------------------------------------------------------------
@@ -262,6 +267,17 @@ def with_lightning(model: Model, data: Timed) -> None:
     trainer.fit(Module(), data)
 
 
+def with_keras(model: Model, data: Timed) -> None:
+    import keras  # on PyTorch, see main
+
+    net = keras.Sequential([keras.layers.TorchModuleWrapper(model.make())])
+    net.compile(
+        optimizer=keras.optimizers.SGD(0.01),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    net.fit(iter(data), steps_per_epoch=len(data), verbose=0)
+
+
 def with_skorch(model: Model, data: Timed) -> None:
     import skorch
 
@@ -285,6 +301,7 @@ CONTENDERS: dict[str, tuple[str, Callable[[Model, Timed], None]]] = {
     "skorch": ("skorch", with_skorch),
     "accelerate": ("accelerate", with_accelerate),
     "lightning": ("lightning", with_lightning),
+    "keras": ("keras", with_keras),
 }
 
 
@@ -309,6 +326,7 @@ def main() -> None:
     parser.add_argument("--json", help="file for the results")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ["KERAS_BACKEND"] = "torch"
     warnings.simplefilter("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

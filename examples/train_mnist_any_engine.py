@@ -3,7 +3,13 @@
     python examples/train_mnist_any_engine.py --engine torch --log_dir /tmp/lenet
 
 prints the training loss, and accuracy and loss on the test images after each epoch. Every engine
-begins with the same weights. Give `--data_url FOLDER` for MNIST itself.
+begins with the same weights and sees the same batches, so that the losses are the same, too. Give
+`--data_url FOLDER` for MNIST itself, `--mode EVAL` to evaluate what was trained.
+
+What one engine has trained goes on with another:
+
+    mox checkpoint convert /tmp/lenet /tmp/lenet_tf --to tf
+    python examples/train_mnist_any_engine.py --engine tf --log_dir /tmp/lenet_tf --num_epochs 10
 """
 
 from __future__ import annotations
@@ -56,25 +62,70 @@ def make_functions(mnist, batch_size, num_epochs):
     return input_fn, model_fn
 
 
+def train(
+    data_url,
+    log_dir,
+    *,
+    num_epochs,
+    batch_size=50,
+    optimizer="momentum",
+    learning_rate=0.02,
+    **arguments,
+):
+    """Trains and evaluates after each epoch; returns what `mox.run` returns.
+
+    Args:
+        data_url: folder with MNIST's files.
+        log_dir: folder for the results, or None.
+        num_epochs: how often the training images are seen.
+        batch_size: images in a step.
+        optimizer: its name.
+        learning_rate: its learning rate.
+        arguments: more of `mox.run`, such as `engine`.
+    """
+    mnist = mnist_data.read_data_sets(data_url)
+    input_fn, model_fn = make_functions(mnist, batch_size, num_epochs)
+    options = {
+        "inter_mode": mox.ModeKeys.EVAL,
+        "max_number_of_steps": num_epochs * mnist.train.num_examples // batch_size,
+    }
+    return mox.run(
+        input_fn=input_fn,
+        model_fn=model_fn,
+        optimizer_fn=mox.get_optimizer_fn(optimizer, learning_rate),
+        run_mode=mox.ModeKeys.TRAIN,
+        batch_size=batch_size,
+        auto_batch=False,
+        log_dir=log_dir,
+        **{**options, **arguments},
+    )
+
+
+def evaluate(data_url, log_dir, *, batch_size=50, **arguments):
+    """Evaluates on the test images; returns what `mox.run` returns."""
+    mnist = mnist_data.read_data_sets(data_url)
+    input_fn, model_fn = make_functions(mnist, batch_size, num_epochs=1)
+    return mox.run(
+        input_fn=input_fn,
+        model_fn=model_fn,
+        run_mode=mox.ModeKeys.EVAL,
+        log_dir=log_dir,
+        **arguments,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data_url", default=mnist_data.DIGITS, help="folder with MNIST's files")
     parser.add_argument("--log_dir", default="/tmp/mox/any_engine", help="folder for the results")
     parser.add_argument("--num_epochs", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=50)
+    parser.add_argument("--mode", default="TRAIN", choices=["TRAIN", "EVAL"])
     args = parser.parse_args()
-    mnist = mnist_data.read_data_sets(args.data_url)
-    input_fn, model_fn = make_functions(mnist, args.batch_size, args.num_epochs)
-    mox.run(
-        input_fn=input_fn,
-        model_fn=model_fn,
-        optimizer_fn=mox.get_optimizer_fn("momentum", learning_rate=0.02),
-        run_mode=mox.ModeKeys.TRAIN,
-        inter_mode=mox.ModeKeys.EVAL,
-        batch_size=args.batch_size,
-        auto_batch=False,
-        log_dir=args.log_dir,
-    )
+    if args.mode == "EVAL":
+        evaluate(args.data_url, args.log_dir, batch_size=args.batch_size)
+    else:
+        train(args.data_url, args.log_dir, num_epochs=args.num_epochs, batch_size=args.batch_size)
 
 
 if __name__ == "__main__":

@@ -589,3 +589,68 @@ def test_checkpoint_needs_its_sub_command(capsys):
 )
 def test_sizes_in_human_units(size, text):
     assert human_size(size) == text
+
+
+# ---- What errors of a script mean ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 1\nprint 'hello'", "line 2 is Python 2: print was a statement."),
+        ("try:\n    pass\nexcept IOError, e:\n    pass", "line 3 is Python 2: `except A, b` is"),
+        ("mode = 0777", "line 1 is Python 2: octal numbers are written 0o777 now."),
+        ("raise ValueError, 'no'", "line 1 is Python 2: `raise A, b` is `raise A(b)` now."),
+        ("if 1 <> 2:\n    pass", "line 1 is Python 2: `<>` is `!=` now."),
+        ("def f():\n    return xrange(3)\nf()", "line 2: the name `xrange` is of Python 2; it is"),
+        (
+            "import urllib2",
+            "line 1: the module `urllib2` is of Python 2; it is urllib.request now.",
+        ),
+        ("{}.iteritems()", "line 1: the method `iteritems` of dictionaries is of Python 2; it is"),
+    ],
+)
+def test_python_2_is_named_with_its_line(site, script, source, said):
+    path = script(source)
+    done = site.mox("run", path, cwd=path.parent)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"mox: error: {path.name}, {said}")
+    assert done.stderr.endswith(
+        "convert the script with 2to3, which comes with Python up to 3.12.\n"
+    )
+    site.environment["MOX_DEBUG"] = "1"
+    assert 'File "' in site.mox("run", path).stderr
+
+
+def test_python_2_in_a_module_of_the_script_is_named_with_its_file(site, script):
+    script("print 'hello'", "scripts/old.py")
+    path = script("import old", "scripts/train.py")
+    done = site.mox("run", path, cwd=path.parent)
+    assert done.stderr.startswith("mox: error: old.py, line 1 is Python 2: print was a statement.")
+
+
+def test_plugins_prepare_scripts_and_explain_their_errors(site, script):
+    source = """
+        from mox_core.plugins import hookimpl
+
+        @hookimpl
+        def mox_prepare_script(script):
+            print("preparing", script)
+
+        @hookimpl
+        def mox_explain_error(error):
+            if isinstance(error, KeyError):
+                return f"there is no {error}.\\n  Look elsewhere."
+        """
+    site.install(
+        "mox-helper", groups={"mox.plugins": {"h": "helper"}}, modules={"helper.py": source}
+    )
+    path = script("import sys\nprint(sys.argv)\n{}['x']")
+    done = site.mox("run", path, "--own")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "mox: error: there is no 'x'.\n  Look elsewhere.\n",
+    )
+    assert done.stdout == f"preparing {path}\n['{path}', '--own']\n"
+    done = site.mox("run", script("1 / 0"))
+    assert "ZeroDivisionError" in done.stderr

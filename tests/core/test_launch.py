@@ -186,3 +186,14 @@ def test_no_such_script(tmp_path):
     )
     assert done.returncode == 2
     assert "cannot find the script" in done.stderr
+
+
+def test_flags_of_mox_before_the_script_are_handed_on(launch):
+    source = """
+        import mox_core as mox
+        print("GOT", mox.get_flag("num_gpus"), mox.get_flag("use_fp16"), mox.get_flag("nan"))
+        """
+    out, err = launch(
+        source, "--use_fp16", "--workers", "1", "--nan", "ignore", arguments=["--num_gpus=3"]
+    ).communicate(timeout=60)
+    assert (out, err) == ("[worker 0] GOT 3 True ignore\n", "")

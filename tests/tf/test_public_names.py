@@ -25,6 +25,7 @@ OF_TENSORFLOW = {
     "get_collection",
     "get_data_augmentation_fn",
     "get_dataset",
+    "get_model_fn",
     "get_optimizer_fn",
     "get_optimizer_wrapper_fn",
     "get_tfrecord",

@@ -27,9 +27,13 @@ def own_folder() -> str:
 
 
 def come_first() -> None:
-    """Puts mox-compat's `moxing` before the real one on Python's path."""
+    """Puts mox-compat's `moxing` before the real one on Python's path, behind the first entry.
+
+    That is, or will be, the folder of the script.
+    """
     folder = own_folder()
-    sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+    first, *others = sys.path
+    sys.path[:] = [first, folder, *(entry for entry in others if entry != folder)]
 
 
 def real_moxing(path: Iterable[str] | None = None) -> ModuleSpec | None:

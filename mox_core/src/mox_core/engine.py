@@ -9,7 +9,7 @@ engine to read, and `mox_core.testing.EngineSuite` is the test that every engine
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +219,51 @@ class RestoreReport:
     missing_state: tuple[str, ...] = ()
     mismatched: Mapping[str, tuple[Sequence[int], Sequence[int]]] = field(default_factory=dict)
     surplus: tuple[str, ...] = ()
+
+    @classmethod
+    def compare(
+        cls,
+        program: Mapping[str, Sequence[int]],
+        saved: Mapping[str, Sequence[int]],
+        include: Callable[[str], bool],
+        *,
+        state_names: Collection[str],
+        state: bool,
+    ) -> RestoreReport:
+        """Finds out what to restore, for engines that hold a whole checkpoint before they do.
+
+        Args:
+            program: name -> shape of the program's variables, those of its optimizers included.
+            saved: the same of the checkpoint.
+            include: as in `Program.restore`.
+            state_names: those of the program's that are no variables of the model.
+            state: as in `Program.restore`.
+
+        Returns:
+            A report whose `restored` are to be assigned: none when something does not fit.
+        """
+        fitting: list[str] = []
+        missing: list[str] = []
+        missing_state: list[str] = []
+        mismatched: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+        for name, shape in program.items():
+            is_state = name in state_names
+            left_out = is_state and not state and name != "global_step"
+            if left_out or not include(name):
+                continue
+            if name not in saved:
+                (missing_state if is_state else missing).append(name)
+            elif tuple(saved[name]) != tuple(shape):
+                mismatched[name] = (tuple(saved[name]), tuple(shape))
+            else:
+                fitting.append(name)
+        return cls(
+            () if missing or mismatched else tuple(fitting),
+            tuple(missing),
+            tuple(missing_state),
+            mismatched,
+            tuple(name for name in saved if name not in program),
+        )
 
 
 class Program(abc.ABC):

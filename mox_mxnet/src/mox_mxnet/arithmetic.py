@@ -1,8 +1,9 @@
 """Arithmetic in place on many arrays at once, with few calls of MXNet's operations.
 
-MXNet's `multi_sgd_update` computes `w -= rate * (rescale * g + decay * w)` for lists of float32
-arrays; with other numbers it computes what is needed here. Its numbers are float32, so arrays of
-other dtypes are computed one by one.
+MXNet's `sgd_update` computes `w -= rate * (g + decay * w)` for a float32 array; with other numbers
+it computes what is needed here, in one pass. `multi_sgd_update` does it for many arrays, as slowly
+as if all had the size of the largest: good for small ones. The numbers of both are float32, so
+arrays of other dtypes are computed with plain operations.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import numpy as np
 
 from mox_mxnet.importing import load
 
-__all__ = ["add_scaled", "all_finite", "move_towards"]
+__all__ = ["add_scaled", "move_towards"]
 
 nd = load().nd
 
 Arrays = Sequence[Any]
 
 _AT_ONCE = 45  # MXNet's limit is 60
+_SMALL = 2048
 
 
 def add_scaled(targets: Arrays, values: Arrays, factor: float) -> None:
     """`target += factor * value`, for each of them."""
-    singles = _together(targets, values, [-factor] * len(targets), [0.0] * len(targets))
-    for place in singles:
+    left = _together(targets, values, [-factor] * len(targets), [0.0] * len(targets))
+    for place in left:
         targets[place][:] += factor * values[place]
 
 
@@ -40,8 +42,8 @@ def move_towards(targets: Arrays, values: Arrays, shares: Sequence[tuple[float, 
     """
     rates = [-share * factor for share, factor in shares]
     decays = [-1.0 / factor for _, factor in shares]
-    singles = _together(targets, values, rates, decays)
-    for place in singles:
+    left = _together(targets, values, rates, decays)
+    for place in left:
         share, factor = shares[place]
         targets[place][:] = (1 - share) * targets[place] + (share * factor) * values[place]
 
@@ -50,21 +52,22 @@ def _together(
     targets: Arrays, values: Arrays, rates: Sequence[float], decays: Sequence[float]
 ) -> list[int]:
     """`target -= rate * (value + decay * target)` of the float32 ones; returns which are left."""
-    fast = [place for place, one in enumerate(targets) if one.dtype == np.float32]
-    for start in range(0, len(fast), _AT_ONCE):
-        places = fast[start : start + _AT_ONCE]
-        chosen = [targets[place] for place in places]
-        pairs = [one for place in places for one in (targets[place], values[place])]
+    small: list[int] = []
+    others: list[int] = []
+    for place, (target, value) in enumerate(zip(targets, values, strict=True)):
+        if target.dtype != np.float32:
+            others.append(place)
+        elif target.size <= _SMALL:
+            small.append(place)
+        else:
+            nd.sgd_update(target, value, lr=rates[place], wd=decays[place], out=target)
+    for start in range(0, len(small), _AT_ONCE):
+        places = small[start : start + _AT_ONCE]
         nd.multi_sgd_update(
-            *pairs,
+            *(one for place in places for one in (targets[place], values[place])),
             lrs=tuple(rates[place] for place in places),
             wds=tuple(decays[place] for place in places),
             num_weights=len(places),
-            out=chosen,
+            out=[targets[place] for place in places],
         )
-    return [] if len(fast) == len(targets) else [p for p in range(len(targets)) if p not in fast]
-
-
-def all_finite(array: Any) -> bool:
-    """Whether an array holds neither NaN nor infinity."""
-    return bool(np.isfinite(array.asnumpy()).all())
+    return others

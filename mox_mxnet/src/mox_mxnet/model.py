@@ -83,7 +83,8 @@ class NativeModel:
         spec = self._spec(batch, mode, tower)
         if not (losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, NDArray)):
             spec = ModelSpec.require(spec, mode)
-        self._first.setdefault(mode, spec)
+        if not mx.autograd.is_recording():  # a training step's would keep what was recorded
+            self._first.setdefault(mode, spec)
         return ModelCall(samples_of(batch), spec)
 
     def evaluator(self, mode: Mode, values: Mapping[str, Any]) -> Callable[[Batch], dict[str, Any]]:

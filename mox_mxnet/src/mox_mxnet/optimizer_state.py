@@ -68,6 +68,8 @@ class NativeOptimizer:
         self._optimizer = optimizer
         self._variables = list(variables)
         self._weights = [one.arrays[0] for one in variables]
+        # What MXNet updates at once takes as long as if all had the size of the largest.
+        self._by_size = sorted(range(len(self._weights)), key=lambda n: self._weights[n].size)
         optimizer.idx2name = {place: one.name for place, one in enumerate(variables)}
         self._states = [
             optimizer.create_state_multi_precision(place, weight)
@@ -84,7 +86,7 @@ class NativeOptimizer:
     def step(self, gradients: Sequence[Any], global_step: int) -> None:
         """Updates all variables; None stands for a gradient that this step does not have."""
         optimizer = self._optimizer
-        places = [place for place, one in enumerate(gradients) if one is not None]
+        places = [place for place in self._by_size if gradients[place] is not None]
         at_once = optimizer.aggregate_num
         if at_once > 1:
             for start in range(0, len(places), at_once):

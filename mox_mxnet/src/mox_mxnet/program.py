@@ -127,6 +127,7 @@ class MXNetProgram(Program):
         with self._gradients():
             spec = model(first, request.mode).spec
         check_spec(spec, request.mode)
+        store.check_shapes()
         self.hooks, self.export_spec = checked_hooks(spec), checked_export_spec(spec)
         self._loss_names = spec.loss_names()
         if request.mode == ModeKeys.EXPORT:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from mox_core.errors import EngineError, FlagError
+from mox_core.patterns import is_trainable
 from mox_mxnet.importing import load
 
 __all__ = ["Settings", "read_settings"]
@@ -74,7 +74,7 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int =
         loss_scale=float(scale),
         clip=clip,
         clip_type=clip_type or "norm",
-        trainable=_trainable(get_flag),
+        trainable=is_trainable(get_flag),
     )
 
 
@@ -93,23 +93,3 @@ def _contexts(towers: int, get_flag: Callable[[str], Any], local_rank: int) -> l
             "  Use --mxnet_device cpu, or an MXNet for GPUs (mxnet-cu112)."
         )
     return [mx.gpu(first + number) for number in range(towers)]
-
-
-def _trainable(get_flag: Callable[[str], Any]) -> Callable[[str], bool]:
-    include, exclude = (
-        _patterns(get_flag, f"trainable_{what}_patterns") for what in ("include", "exclude")
-    )
-    return lambda name: (
-        (not include or any(one.search(name) for one in include))
-        and not any(one.search(name) for one in exclude)
-    )
-
-
-def _patterns(get_flag: Callable[[str], Any], flag: str) -> list[re.Pattern[str]]:
-    texts = [part.strip() for part in (get_flag(flag) or "").split(",") if part.strip()]
-    try:
-        return [re.compile(text) for text in texts]
-    except re.error as error:
-        raise FlagError(
-            f"--{flag}: {error.pattern!r} is not a regular expression: {error}."
-        ) from error

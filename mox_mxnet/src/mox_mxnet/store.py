@@ -126,6 +126,18 @@ class VariableStore:
 
     # ---- For the program ---------------------------------------------------------------------
 
+    def check_shapes(self) -> None:
+        """Checks that the first call has given every variable a shape.
+
+        Raises:
+            SpecError: one was never used.
+        """
+        for name, parameter in self._parameters().items():
+            if parameter._data is None:
+                raise SpecError(
+                    f"variable {name!r} has no shape: model_fn made its block but never called it."
+                )
+
     def put_back(self) -> None:
         """Undoes what the first calls did to variables that are not trained: moving averages."""
         for parameter, value in self._first_values:
@@ -141,15 +153,11 @@ class VariableStore:
         """Ends the first calls: nothing new from now on.
 
         Raises:
-            SpecError: two variables have one name, or one was never used.
+            SpecError: two variables have one name.
         """
         self.frozen = True
         variables = []
         for name, parameter in self._parameters().items():
-            if parameter._data is None:
-                raise SpecError(
-                    f"variable {name!r} has no shape: model_fn made its block but never called it."
-                )
             trained = parameter.grad_req != "null"
             variables.append(
                 Variable(

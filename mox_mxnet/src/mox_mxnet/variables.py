@@ -131,32 +131,15 @@ class Variables:
         self, saved: Mapping[str, Any], include: Callable[[str], bool], *, state: bool
     ) -> RestoreReport:
         """Assigns what was saved, after all of it has been checked. See `Program.restore`."""
-        fitting: dict[str, Any] = {}
-        missing: list[str] = []
-        missing_state: list[str] = []
-        mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        for info in self.infos():
-            name, is_state = info.name, info.name not in self._model
-            left_out = is_state and not state and name != GLOBAL_STEP
-            if left_out or not include(name):
-                continue
-            if name not in saved:
-                (missing_state if is_state else missing).append(name)
-            elif saved[name].shape != info.shape:
-                mismatched[name] = (tuple(saved[name].shape), info.shape)
-            else:
-                fitting[name] = saved[name]
-        if missing or mismatched:
-            fitting = {}
-        self.assign(fitting)
-        known = {info.name for info in self.infos()}
-        return RestoreReport(
-            tuple(fitting),
-            tuple(missing),
-            tuple(missing_state),
-            mismatched,
-            tuple(name for name in saved if name not in known),
+        report = RestoreReport.compare(
+            {info.name: info.shape for info in self.infos()},
+            {name: array.shape for name, array in saved.items()},
+            include,
+            state_names=self._state().keys(),
+            state=state,
         )
+        self.assign({name: saved[name] for name in report.restored})
+        return report
 
     def _state(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mox_tf.input_spec import InputSpec as InputSpec
     from mox_tf.native_hooks import AggregativeSessionRunHook as AggregativeSessionRunHook
     from mox_tf.native_hooks import FeedSessionRunHook as FeedSessionRunHook
+    from mox_tf.networks import get_model_fn as get_model_fn
     from mox_tf.optimizer_wrappers import get_optimizer_wrapper_fn as get_optimizer_wrapper_fn
     from mox_tf.optimizers import get_optimizer_fn as get_optimizer_fn
     from mox_tf.preprocessing import get_data_augmentation_fn as get_data_augmentation_fn
@@ -53,6 +54,7 @@ _OWN = {
     "get_collection": "mox_tf.scopes",
     "get_data_augmentation_fn": "mox_tf.preprocessing",
     "get_dataset": "mox_tf.datasets",
+    "get_model_fn": "mox_tf.networks",
     "get_optimizer_fn": "mox_tf.optimizers",
     "get_optimizer_wrapper_fn": "mox_tf.optimizer_wrappers",
     "get_tfrecord": "mox_tf.datasets",

@@ -57,8 +57,10 @@ class FirstCall:
 
         with tf.variable_creator_scope(create):
             yield
-        own = self._losses_of_get_variable
-        self._losses = [loss for loss in _losses() if id(loss) not in own]
+        # Layers name them so. What model_fn adds itself, it adds in every call.
+        made_by_layers = [loss for loss in _losses() if "/Regularizer/" in loss.name]
+        of_get_variable = self._losses_of_get_variable
+        self._losses = [loss for loss in made_by_layers if id(loss) not in of_get_variable]
 
     @contextmanager
     def shared(self, scope: str, own: Callable[[Any], Any] | None) -> Iterator[None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mox_core.errors import EngineError
+from mox_core.patterns import read_patterns
 from mox_tf.tf1 import tf
 
 __all__ = ["DYNAMIC", "UPDATE_FLAGS", "UpdateRules", "update_rules"]
@@ -83,8 +84,8 @@ def update_rules(get_flag: Callable[[str], Any]) -> UpdateRules:
         _loss_scale(get_flag("loss_scale")),
         clip_type,
         clip,
-        _patterns("trainable_include_patterns", get_flag),
-        _patterns("trainable_exclude_patterns", get_flag),
+        read_patterns(get_flag, "trainable_include_patterns"),
+        read_patterns(get_flag, "trainable_exclude_patterns"),
     )
 
 
@@ -110,13 +111,3 @@ def _clipping(kind: str | None, limit: float | None) -> tuple[str | None, float]
             f"--gradient_clip is {limit!r}; --gradient_clip_type {kind} needs a number above 0."
         )
     return kind, limit
-
-
-def _patterns(flag: str, get_flag: Callable[[str], Any]) -> tuple[re.Pattern[str], ...]:
-    texts = [part.strip() for part in get_flag(flag).split(",")]
-    try:
-        return tuple(re.compile(text) for text in texts if text)
-    except re.error as error:
-        raise EngineError(
-            f"--{flag}: {error.pattern!r} is not a regular expression: {error}."
-        ) from error

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mox_core.errors import EngineError, FlagError
+from mox_core.patterns import is_trainable
 
 __all__ = ["Settings", "read_settings"]
 
@@ -98,7 +99,7 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int) 
         clip_type=clip_type or "norm",
         compile=get_flag("torch_compile"),
         channels_last=get_flag("torch_channels_last"),
-        trainable=_trainable(get_flag),
+        trainable=is_trainable(get_flag),
     )
 
 
@@ -128,23 +129,3 @@ def _autocast(get_flag: Callable[[str], Any]) -> torch.dtype | None:
             raise FlagError("--use_fp16 and --torch_autocast bf16 are both given; remove one.")
         name = "fp16"
     return _DTYPES[name] if name else None
-
-
-def _trainable(get_flag: Callable[[str], Any]) -> Callable[[str], bool]:
-    include, exclude = (
-        _patterns(get_flag, f"trainable_{what}_patterns") for what in ("include", "exclude")
-    )
-    return lambda name: (
-        (not include or any(one.search(name) for one in include))
-        and not any(one.search(name) for one in exclude)
-    )
-
-
-def _patterns(get_flag: Callable[[str], Any], flag: str) -> list[re.Pattern[str]]:
-    texts = [part.strip() for part in (get_flag(flag) or "").split(",") if part.strip()]
-    try:
-        return [re.compile(text) for text in texts]
-    except re.error as error:
-        raise FlagError(
-            f"--{flag}: {error.pattern!r} is not a regular expression: {error}."
-        ) from error

@@ -86,33 +86,15 @@ class Variables:
         self, saved: Mapping[str, torch.Tensor], include: Callable[[str], bool], *, state: bool
     ) -> RestoreReport:
         """Assigns what was saved, after all of it has been checked. See `Program.restore`."""
-        state_names = self._state().keys()
-        fitting: dict[str, torch.Tensor] = {}
-        missing: list[str] = []
-        missing_state: list[str] = []
-        mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        for name, current in self.tensors().items():
-            is_state = name in state_names
-            left_out = is_state and not state and name != GLOBAL_STEP
-            if left_out or not include(name):
-                continue
-            if name not in saved:
-                (missing_state if is_state else missing).append(name)
-            elif saved[name].shape != current.shape:
-                mismatched[name] = (tuple(saved[name].shape), tuple(current.shape))
-            else:
-                fitting[name] = saved[name]
-        if missing or mismatched:
-            fitting = {}
-        self.assign(fitting)
-        known = self.tensors().keys()
-        return RestoreReport(
-            tuple(fitting),
-            tuple(missing),
-            tuple(missing_state),
-            mismatched,
-            tuple(name for name in saved if name not in known),
+        report = RestoreReport.compare(
+            {name: tensor.shape for name, tensor in self.tensors().items()},
+            {name: tensor.shape for name, tensor in saved.items()},
+            include,
+            state_names=self._state().keys(),
+            state=state,
         )
+        self.assign({name: saved[name] for name in report.restored})
+        return report
 
     def _state(self) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}

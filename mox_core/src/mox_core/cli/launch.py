@@ -27,9 +27,10 @@ _POLL = 0.1
 _SECONDS_TO_END = 30.0
 
 _EPILOG = """\
-Each process is `python script.py ...`. What they have to know of each other is given to them in the
-environment: the flags --job_name, --task_index, --ps_hosts and --worker_hosts (MOX_JOB_NAME, ...),
-or what the engine asks for. Ctrl-C ends all of them; so does one that fails.
+Each process is `mox run script.py ...`, with the flags of mox that stand before the script. What
+they have to know of each other is given to them in the environment: the flags --job_name,
+--task_index, --ps_hosts and --worker_hosts (MOX_JOB_NAME, ...), or what the engine asks for. Ctrl-C
+ends all of them; so does one that fails.
 
 examples:
   mox launch --ps 1 --workers 2 train.py
@@ -88,7 +89,8 @@ def main(args: Sequence[str]) -> int:
     Returns:
         0; the exit code of the process that failed first; 128 + the number of a signal.
     """
-    options = _parser().parse_args(args)
+    flags, own = _without_flags(args)
+    options = _parser().parse_args(own)
     if (
         options.workers < 1
         or (options.ps or 0) < 0
@@ -99,7 +101,8 @@ def main(args: Sequence[str]) -> int:
     if not os.path.isfile(options.script):
         print_error(f"cannot find the script {options.script!r}.")
         return 2
-    command = [sys.executable, options.script, *options.arguments]
+    run = [sys.executable, "-m", "mox_core.cli", "run"]
+    command = [*run, *flags, options.script, *options.arguments]
     engine = engine_name(options.engine or _engine_in(options.arguments))
     request = LaunchRequest(options.workers, options.ps, options.gpus)
     processes = _processes(engine, request)
@@ -141,6 +144,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("script", help="Python script that calls mox.run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
     return parser
+
+
+def _without_flags(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags of mox that stand before the script, and the other arguments."""
+    from mox_core.flags import registry
+    from mox_core.flags.arguments import scan
+
+    get_manager().load_observers()  # they define flags, too
+    known = {name: flag for name, flag in registry().flags.items() if name != "engine"}
+    script = next((i for i, one in enumerate(args) if os.path.isfile(one)), 0)
+    flags: list[str] = []
+    own: list[str] = []
+    position = 0
+    for found in scan(args[:script], known):
+        own += args[position : found.start]
+        flags += args[found.start : found.stop]
+        position = found.stop
+    return flags, [*own, *args[position:]]
 
 
 def _processes(engine: str | None, request: LaunchRequest) -> Sequence[LaunchProcess]:

@@ -9,7 +9,7 @@ from mox_core.errors import EngineError, SpecError
 from mox_core.flags import registry
 from mox_core.running.plan import RunPlan
 
-__all__ = ["check_capabilities", "warn_of_ignored_flags"]
+__all__ = ["check_capabilities", "flags_for_all_engines", "warn_of_ignored_flags"]
 
 # Honoured by the core for every engine, or read by mox.file.
 _CORE_FLAGS = frozenset(
@@ -69,10 +69,15 @@ def check_capabilities(engine: Engine, plan: RunPlan) -> None:
             )
 
 
+def flags_for_all_engines() -> frozenset[str]:
+    """Names of the flags that mean something to every engine."""
+    return _CORE_FLAGS | _ROLE_FLAGS
+
+
 def warn_of_ignored_flags(engine: Engine, logger: logging.Logger) -> None:
     """Says which flags were set but mean nothing to the engine."""
     flags = registry()
-    known = _CORE_FLAGS | _ROLE_FLAGS | engine.capabilities.flags
+    known = flags_for_all_engines() | engine.capabilities.flags
     ignored = [
         name
         for name in flags.names()

@@ -357,33 +357,15 @@ class ToyProgram(Program):
     ) -> RestoreReport:
         """Reads `<prefix>.npz`; all of it is checked before anything is changed."""
         saved = read_arrays(prefix)
-        state_names = self._state().keys()
-        fitting: dict[str, Array] = {}
-        missing: list[str] = []
-        missing_state: list[str] = []
-        mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        for name, current in self.variables().items():
-            is_state = name in state_names
-            left_out = is_state and not state and name != GLOBAL_STEP
-            if left_out or not include(name):
-                continue
-            if name not in saved:
-                (missing_state if is_state else missing).append(name)
-            elif saved[name].shape != current.shape:
-                mismatched[name] = (saved[name].shape, current.shape)
-            else:
-                fitting[name] = saved[name]
-        if missing or mismatched:
-            fitting = {}
-        known = self.variables().keys()
-        self.assign(fitting)
-        return RestoreReport(
-            tuple(fitting),
-            tuple(missing),
-            tuple(missing_state),
-            mismatched,
-            tuple(name for name in saved if name not in known),
+        report = RestoreReport.compare(
+            {name: array.shape for name, array in self.variables().items()},
+            {name: array.shape for name, array in saved.items()},
+            include,
+            state_names=self._state().keys(),
+            state=state,
         )
+        self.assign({name: saved[name] for name in report.restored})
+        return report
 
     def export(self, export_format: str, directory: str) -> None:
         """Writes the model into `directory`.

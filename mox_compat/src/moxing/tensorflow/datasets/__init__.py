@@ -6,6 +6,8 @@ from mox_core._lazy import lazy_names
 
 __all__ = [
     "AsyncRawGenerator",
+    "BaseTFRecordDataset",
+    "BaseTFRecordMetadata",
     "ImageClassificationRawDataset",
     "ImageClassificationRawMetadata",
     "ImageClassificationTFRecordDataset",
@@ -14,6 +16,7 @@ __all__ = [
     "MultilabelClassificationRawMetadata",
     "get_dataset",
     "get_dataset_meta",
+    "get_tfrecord",
     "raw",
     "tfrecord_common",
 ]
@@ -22,5 +25,5 @@ _PARTS = (
     "tfrecord_common",
 )
 __getattr__, __dir__ = lazy_names(
-    __name__, {**dict.fromkeys(__all__, "mox_tf"), **dict.fromkeys(_PARTS, __name__)}
+    __name__, {**dict.fromkeys(__all__, "mox_tf.datasets"), **dict.fromkeys(_PARTS, __name__)}
 )

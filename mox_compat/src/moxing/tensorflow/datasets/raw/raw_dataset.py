@@ -10,5 +10,8 @@ __all__ = [
     "ImageClassificationRawMetadata",
     "MultilabelClassificationRawDataset",
     "MultilabelClassificationRawMetadata",
+    "split_image_classification_dataset",
 ]
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "mox_tf"))
+__getattr__, __dir__ = lazy_names(
+    __name__, dict.fromkeys(__all__, "mox_tf.datasets.raw.raw_dataset")
+)
