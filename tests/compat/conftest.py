@@ -91,3 +91,20 @@ def log():
         return [int(step) for step, _, _ in found], {k: float(v) for k, v in values.items()}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """A folder with train/ and eval/, each with the classes blue and red: small JPEG files."""
+    cv2 = pytest.importorskip("cv2")
+    numpy = pytest.importorskip("numpy")
+    folder = tmp_path_factory.mktemp("images")
+    random = numpy.random.default_rng(0)
+    for split, count in (("train", 8), ("eval", 4)):
+        for name, colour in (("blue", (220, 40, 20)), ("red", (20, 40, 220))):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = numpy.array(colour) + random.integers(-20, 20, (40, 44, 3))
+                image = pixels.clip(0, 255).astype(numpy.uint8)
+                assert cv2.imwrite(str(folder / split / name / f"{index}.jpg"), image)
+    return folder

@@ -137,16 +137,16 @@ def test_what_a_script_of_tensorflow_1_gets(explained, name):
     assert explained[name] == SNIPPETS[name][1]
 
 
-@pytest.mark.parametrize("command", [["-m", "moxing"], ["-m", "mox_core.cli", "run", "--tf1"]])
-def test_an_error_is_two_lines_and_with_mox_debug_a_traceback(user, command):
+def test_an_error_is_two_lines_and_with_mox_debug_a_traceback(user):
     script = user.write("import tensorflow as tf\n\ntf.train.SummaryWriter('logs')\n")
-    said = "mox: error: train.py, line 3: today's TensorFlow has no tf.train.SummaryWriter.\n"
-    output = user.python(*command, script, code=1)
-    assert output.endswith(f"{said}  Use tf.summary.FileWriter.\n")
-    if command == ["-m", "moxing"]:
-        output = user.python(*command, script, code=1, MOX_DEBUG="1")
-        assert "Traceback" in output
-        assert "AttributeError: module" in output
+    output = user.mox("run", "--tf1", script, code=1)
+    assert output.endswith(
+        "mox: error: train.py, line 3: today's TensorFlow has no tf.train.SummaryWriter.\n"
+        "  Use tf.summary.FileWriter.\n"
+    )
+    output = user.launch(script, code=1, MOX_DEBUG="1")
+    assert "Traceback" in output
+    assert "AttributeError: module" in output
 
 
 def test_own_modules_see_tensorflow_1_and_installed_ones_todays(user):

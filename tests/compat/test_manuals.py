@@ -59,11 +59,6 @@ def test_001_getting_started(user, manual, mnist, log):
     assert last["accuracy"] > 0.7
 
 
-def test_001_getting_started_says_what_is_missing(user, manual):
-    output = user.launch(manual / "m001_getting_started.py", "--data_url=nowhere", code=1)
-    assert "ValueError: train-images-idx3-ubyte.gz not found in nowhere" in output
-
-
 def test_001_a_placeholder_that_a_hook_feeds(user, manual, log):
     steps, last = log(user.launch(manual / "m001_feed_hook.py"))
     assert (steps, last) == ([0, 10, 20], {"x": 1.0, "w": 1.0})
@@ -125,6 +120,46 @@ def test_001_files_of_a_bucket(user, manual):
 def test_001_built_in_functions_on_a_bucket(user, manual):
     output = user.python(manual / "m001_shift.py")
     assert output.splitlines() == ["['folder', 'hello_world.txt']", "Hello World"]
+
+
+def test_001_a_network_learns_a_folder_of_images_and_predicts_into_a_table(
+    user, manual, images, log
+):
+    pytest.importorskip("pandas")
+    output = user.launch(
+        manual / "m001_flowers.py",
+        f"--data_url={images}/train",
+        "--model_name=cifarnet",
+        "--batch_size=8",
+        "--nohalf",
+        "--train_url=out",
+        MOX_MAX_STEPS="31",
+    )
+    assert "INFO:mox:0: blue\nINFO:mox:1: red\n" in output
+    steps, last = log(output)
+    assert (steps, last["accuracy"]) == ([0, 10, 20, 30], 1.0)
+    user.launch(manual / "m001_predict.py", f"--data_url={images}/eval", "--checkpoint_url=out")
+    table = (user.folder / "outputs.txt").read_text()
+    assert table.count("'prediction': array([") == 3
+
+
+def test_001_early_stopping_of_a_network(user, manual, images):
+    output = user.launch(manual / "m001_early_stopping.py", f"--data_url={images}")
+    evaluated = re.findall(r"\[EarlyStopping\] step: (\d+) accuracy: (\S+)$", output, re.M)
+    # 16 samples in batches of 4; the first evaluation and three without improvement.
+    assert [int(step) for step, _ in evaluated][-4:] == [
+        int(evaluated[-1][0]) - 4 * back for back in (3, 2, 1, 0)
+    ]
+    assert int(evaluated[0][0]) == 3
+    assert float(evaluated[-1][1]) == 1.0
+
+
+def test_001_a_data_set_and_a_network_by_their_names(user, manual, mnist, log):
+    output = user.launch(manual / "m001_named_dataset.py", f"--data_url={mnist}", "--train_url=out")
+    steps, last = log(output)
+    assert steps[-1] == 150
+    assert last["top1"] > 0.6
+    assert (user.folder / "out" / "1" / "saved_model.pb").exists()
 
 
 def test_002_training_then_evaluation(user, manual, mnist, log):
