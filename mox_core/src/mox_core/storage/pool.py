@@ -23,11 +23,17 @@ LOCKED = 0.00015
 that does not wait for a network would only wait for the first (measured: 20,000 downloads of 4 KiB
 over loopback took 2.8 s of CPU time with one thread, 4.3 s with two)."""
 
-WAITS = 3
+CONTENDED = 1.6
+"""How much more CPU time it takes while threads hand the lock to each other (see above)."""
+
+WAITS = 1.6
 """A task that takes so many times its CPU time waits for a network, and threads help."""
 
 BUSY = 0.8
 """Tasks that together use so much of a processor are held up by Python's lock, not by waiting."""
+
+WINDOW = 0.05
+"""Seconds over which tasks are judged at least: one that other programs held up must not decide."""
 
 CPUS = os.cpu_count() or 1
 
@@ -65,6 +71,7 @@ class Pool:
         self._limit = threads
         self._allowed = min(threads, 1)
         self._done = 0
+        self._count = 0
         self._cpu = self._wall = 0.0
         self._since = 0.0
         self._lock = threading.Lock()
@@ -125,23 +132,27 @@ class Pool:
             waiting -= 1
 
     def _finished(self, wall: float, cpu: float) -> None:
-        """Allows as many threads as pay; asked after the first tasks, then every 32."""
+        """Allows as many threads as pay; asked after the first tasks, then from time to time."""
         self._done += 1
-        if self._done > 1:  # the first one made the connection
-            self._wall += wall
-            self._cpu += cpu
-        if self._done != FEW and self._done % 32:
-            return
         now = time.monotonic()
+        if self._done == 1:  # it made the connection
+            self._since = now
+            return
+        self._count += 1
+        self._wall += wall
+        self._cpu += cpu
+        if self._done != FEW and (self._count < 32 or now - self._since < WINDOW):
+            return
         waits = self._wall / max(self._cpu, 1e-6)
         if waits > WAITS * len(self._threads):
             self._allowed = max(self._allowed, min(round(2 * waits), self._limit))
             self._start_threads()
         elif self._done > FEW and self._cpu > BUSY * (now - self._since):
-            pays = min(round(self._cpu / 32 / LOCKED), CPUS, self._limit)
-            self._allowed = max(1, pays)
+            locked = LOCKED * (CONTENDED if len(self._threads) > 1 else 1)
+            pays = round(self._cpu / self._count / locked)
+            self._allowed = max(1, min(pays, CPUS, self._limit))
             self._start_threads()
-        self._cpu, self._wall, self._since = 0.0, 0.0, now
+        self._count, self._cpu, self._wall, self._since = 0, 0.0, 0.0, now
 
     def undo_on_stop(self, key: object, undo: Callable[[], object] | None) -> None:
         """Says what removes a half-done piece of work when the copy is stopped (None: done)."""
