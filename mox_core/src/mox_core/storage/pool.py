@@ -206,7 +206,8 @@ class Pool:
             self._parts.clear()
             self._closed = True
             self._wake.notify_all()
-        self._interrupt()
+        if self._open or self._undo:  # else only others would notice
+            self._interrupt()
         deadline = time.monotonic() + GRACE
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
