@@ -119,7 +119,8 @@ def tests_switching(session: nox.Session) -> None:
     # MXNet holds NumPy at 1.26.
     ours = ["./mox_core[testing,safetensors]", "./mox_torch", "./mox_mxnet"]
     session.install(tensorflow, f"torch=={PYTORCH}", *ours, "pytest-timeout")
-    session.install("--no-deps", "./mox_tf")
+    # The reference for names and shapes; without what it would pull in.
+    session.install("--no-deps", "./mox_tf", "tf_slim==1.1.0", "tf_keras~=2.21.0")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/switching"]))
 
 

@@ -237,12 +237,10 @@ def torch_augmented(job):
     return total(torch_raw(job, augmentation_fn=augmentation()))
 
 
-@contender("torch augmented", "mox, threads")
-def torch_threads(job):
-    import torch
-
-    batches = mox_raw(job, augmentation_fn=augmentation())
-    return total([torch.from_numpy(column) for column in batch] for batch in batches)
+@contender("torch augmented", "mox, processes")
+def torch_processes(job):
+    options = {"num_workers": len(os.sched_getaffinity(0))}
+    return total(torch_raw(job, augmentation_fn=augmentation(), loader_options=options))
 
 
 class ImageFolder:
@@ -320,8 +318,8 @@ def folder_opencv(job):
     return data_loader(job, "opencv")
 
 
-for function in (torch_augmented, torch_threads, folder_pillow, folder_opencv):
-    function.imports = ("torch", "mox_torch")
+for function in (torch_augmented, torch_processes, folder_pillow, folder_opencv):
+    function.imports = ("torch", "mox_torch.data")
 
 
 # ---- TensorFlow ----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from neutral_networks import lenet_over_nn, resnet18_over_nn, softmax_over_nn
 from torch import nn
 
 import mox_core
@@ -112,39 +113,6 @@ class ResNet18(nn.Module):
         return self.top(self.blocks(x).mean((2, 3)))
 
 
-def lenet_over_nn(x):
-    x = neutral.max_pool2d(neutral.conv2d(x, 32, kernel_size=5), 2)
-    x = neutral.max_pool2d(neutral.conv2d(x, 64, kernel_size=5), 2)
-    x = neutral.fully_connected(neutral.flatten(x), 512)
-    return neutral.fully_connected(x, 10, activation_fn=None)
-
-
-def resnet18_over_nn(x):
-    def conv(x, outputs, size, stride, relu=True):
-        pad = size // 2
-        return neutral.conv2d(
-            x,
-            outputs,
-            kernel_size=size,
-            stride=stride,
-            padding=((pad, pad), (pad, pad)),
-            activation_fn=neutral.relu if relu else None,
-            normalizer_fn=neutral.batch_norm,
-            normalizer_params={"scale": True},
-        )
-
-    x = conv(x, 64, 7, 2)
-    x = neutral.max_pool2d(x, 3, stride=2, padding=((1, 1), (1, 1)))
-    width = 64
-    for outputs in (64, 64, 128, 128, 256, 256, 512, 512):
-        stride = 1 if outputs == width else 2
-        y = conv(conv(x, outputs, 3, stride), outputs, 3, 1, relu=False)
-        x = neutral.relu(y + (x if stride == 1 else conv(x, outputs, 1, stride, relu=False)))
-        width = outputs
-    x = neutral.reduce_mean(x, axes=(1, 2))
-    return neutral.fully_connected(x, 10, activation_fn=None)
-
-
 @dataclass(frozen=True)
 class Model:
     make: Callable[[], nn.Module]
@@ -167,7 +135,7 @@ class Model:
 MODELS = {
     "softmax": Model(
         lambda: nn.Linear(784, 10),
-        lambda x: neutral.fully_connected(x, 10, activation_fn=None),
+        softmax_over_nn,
         (784,),
         100,
         2000,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,35 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A suite started in the background inherits this and would hand it on to the scripts that
     # tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class LineProcess(subprocess.Popen):
+    """A process whose output is read line by line first, then by `communicate`, as text.
+
+    Nothing is read ahead: `communicate` would not see what a text stream has buffered.
+    """
+
+    def __init__(self, command, **options):
+        super().__init__(command, bufsize=0, **options)
+
+    def wait_for(self, pattern, *, errors=False):
+        """Reads standard output (or error) up to a line that matches; returns the match."""
+        seen = []
+        for line in iter((self.stderr if errors else self.stdout).readline, b""):
+            seen.append(line.decode())
+            if found := re.search(pattern, seen[-1]):
+                return found
+        raise AssertionError(f"{pattern!r} never came:\n{''.join(seen)}")
+
+    def communicate(self, *args, **kwargs):
+        output = super().communicate(*args, **kwargs)
+        return tuple(None if part is None else part.decode() for part in output)
+
+
+@pytest.fixture(scope="session")
+def start_process():
+    """Function: starts a `LineProcess`."""
+    return LineProcess
 
 
 class Site:

@@ -265,12 +265,24 @@ def lacking(symbol, value):
     missing = [one for one in symbol.values.split() if not hasattr(value, one)]
     documented = [one.strip() for one in symbol.arguments.split(",") if one.strip()]
     if documented:
-        parameters = list(inspect.signature(value).parameters)
+        parameters, in_order = parameters_of(value)
         there = [one for one in documented if one in parameters]
         missing += [one for one in documented if one not in parameters]
-        if sorted(there, key=parameters.index) != there:
+        if in_order and sorted(there, key=parameters.index) != there:
             missing.append("the documented order")
     return missing
+
+
+def parameters_of(value):
+    """Names of all arguments, those that a class hands on to its base too; are they in order?"""
+    parameters = inspect.signature(value).parameters.values()
+    names = [parameter.name for parameter in parameters]
+    hands_on = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters)
+    if not inspect.isclass(value) or not hands_on:
+        return names, True
+    for base in value.__mro__[1:-1]:
+        names += inspect.signature(base.__init__).parameters
+    return names, False
 
 
 def state(group, symbol):

@@ -46,26 +46,17 @@ def script(body):
     ) + textwrap.dedent(body)
 
 
-def start(tmp_path, body, **options):
-    path = tmp_path / "train.py"
-    path.write_text(script(body))
-    return subprocess.Popen(
-        [sys.executable, str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+@pytest.fixture
+def start(tmp_path, start_process):
+    """Function: runs a script with this body in a process of its own."""
 
+    def start(body, **options):
+        path = tmp_path / "train.py"
+        path.write_text(script(body))
+        pipe = subprocess.PIPE
+        return start_process([sys.executable, str(path)], stdout=pipe, stderr=pipe, **options)
 
-def wait_for_line(process, pattern):
-    """Reads standard error until a line matches; fails when the process ends before."""
-    seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if re.search(pattern, line):
-            return line
-    raise AssertionError(f"no line matches {pattern!r} in:\n{''.join(seen)}")
+    return start
 
 
 # ---- The files -----------------------------------------------------------------------------------
@@ -187,7 +178,7 @@ def test_a_log_dir_that_cannot_be_written(problem, tmp_path):
     assert problem.calls == []  # found before anything was built
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, start):
     """A real full file system; a limit on file size where none can be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -216,7 +207,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
         sys.exit(3)
     """
     try:
-        process = start(tmp_path, body)
+        process = start(body)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 3, errors
         assert "No space left on device" in output and "is intact" in output
@@ -231,22 +222,22 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
 # ---- Kills ---------------------------------------------------------------------------------------
 
 
-def test_kill_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path):
+def test_kill_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path, start):
     """Kills a process that does nothing but save, at different points, and resumes every time."""
     log_dir = tmp_path / "logs"
     body = f"run(log_dir={str(log_dir)!r}, save_model_steps=1, log_every_n_steps=0)"
     reached = -1
     for round_number in range(6):
-        process = start(tmp_path, body)
+        process = start(body)
         for _ in range(3 + 7 * round_number):
-            wait_for_line(process, "Saving checkpoints")
+            process.wait_for("Saving checkpoints", errors=True)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
         info = describe_checkpoint(str(log_dir))
         assert info.step > reached
         assert int(read_arrays(info.path)["global_step"]) == info.step
         reached = info.step
-    process = start(tmp_path, f"print(run(log_dir={str(log_dir)!r}, max_number_of_steps=1).steps)")
+    process = start(f"print(run(log_dir={str(log_dir)!r}, max_number_of_steps=1).steps)")
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert output == "0\n"
@@ -257,7 +248,7 @@ def test_kill_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupts_save_and_exit(tmp_path, sent, code):
+def test_interrupts_save_and_exit(tmp_path, sent, code, start):
     log_dir = tmp_path / "logs"
     body = f"""
     class Ends(mox.RunHook):
@@ -266,8 +257,8 @@ def test_interrupts_save_and_exit(tmp_path, sent, code):
             print("ended in order at", run.step)
     run(log_dir={str(log_dir)!r}, hooks=[Ends()])
     """
-    process = start(tmp_path, body)
-    wait_for_line(process, r"step: 50\(")
+    process = start(body)
+    process.wait_for(r"step: 50\(", errors=True)
     process.send_signal(sent)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors
@@ -277,7 +268,7 @@ def test_interrupts_save_and_exit(tmp_path, sent, code):
     assert describe_checkpoint(str(log_dir)).step == step > 50
 
 
-def test_a_second_interrupt_stops_at_once(tmp_path):
+def test_a_second_interrupt_stops_at_once(tmp_path, start):
     """Even while a step hangs and never comes back to the loop."""
     body = f"""
     import threading
@@ -287,10 +278,10 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
             threading.Event().wait()
     run(log_dir={str(tmp_path / "logs")!r}, hooks=[Hangs()])
     """
-    process = start(tmp_path, body)
-    assert process.stdout.readline() == "hanging\n"
+    process = start(body)
+    assert process.stdout.readline() == b"hanging\n"
     process.send_signal(signal.SIGINT)
-    wait_for_line(process, "Press Ctrl-C again")
+    process.wait_for("Press Ctrl-C again", errors=True)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
@@ -298,7 +289,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
     assert describe_checkpoint(str(tmp_path / "logs")).step == 0
 
 
-def test_one_ctrl_c_on_a_terminal_counts_once_with_forked_children(tmp_path):
+def test_one_ctrl_c_on_a_terminal_counts_once_with_forked_children(tmp_path, start):
     """Ctrl-C reaches the whole process group, children that load data included."""
     body = f"""
     import os, threading
@@ -321,8 +312,8 @@ def test_one_ctrl_c_on_a_terminal_counts_once_with_forked_children(tmp_path):
             print("child", os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
     run(log_dir={str(tmp_path / "logs")!r}, hooks=[Forks(), Ends()])
     """
-    process = start(tmp_path, body, start_new_session=True)
-    assert process.stdout.readline() == "forked\n"
+    process = start(body, start_new_session=True)
+    assert process.stdout.readline() == b"forked\n"
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors

@@ -197,3 +197,35 @@ def test_flags_of_mox_before_the_script_are_handed_on(launch):
         source, "--use_fp16", "--workers", "1", "--nan", "ignore", arguments=["--num_gpus=3"]
     ).communicate(timeout=60)
     assert (out, err) == ("[worker 0] GOT 3 True ignore\n", "")
+
+
+def test_an_engine_says_which_processes_it_needs(tmp_path, capsys):
+    from mox_core.cli.launch import main
+    from mox_core.launching import LaunchProcess
+    from mox_core.plugins import get_manager, hookimpl
+
+    class Plugin:
+        @hookimpl
+        def mox_launch(self, request):
+            helper = [sys.executable, "-c", "import os; print('HELPS', os.environ['ROLE'])"]
+            workers = [
+                LaunchProcess(f"trainer {rank}", {"ROLE": f"{rank} of {request.workers}"})
+                for rank in range(request.workers)
+            ]
+            return [LaunchProcess("helper", {"ROLE": "all"}, helper, serves=True), *workers]
+
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys; print('TRAINS', os.environ['ROLE'], sys.argv[1:])")
+    get_manager().register(Plugin(), "helped", kind="engine")
+    try:
+        assert main(["--workers", "2", str(script), "--engine", "helped"]) == 0
+        assert main(["--engine", "helped", str(script)]) == 0
+    finally:
+        get_manager().unregister("helped", kind="engine")
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(lines[:3]) == [
+        "[helper] HELPS all",
+        "[trainer 0] TRAINS 0 of 2 ['--engine', 'helped']",
+        "[trainer 1] TRAINS 1 of 2 ['--engine', 'helped']",
+    ]
+    assert sorted(lines[3:]) == ["[helper] HELPS all", "[trainer 0] TRAINS 0 of 1 []"]

@@ -21,8 +21,9 @@ STEP_LINE = re.compile(
 class User:
     """Someone with a shell in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start_process) -> None:
         self.folder = folder
+        self._start_process = start_process
         self.scripts = SCRIPTS
         variables = {k: v for k, v in os.environ.items() if not k.startswith("MOX_")}
         # The scripts of these tests use mnist_data and the examples' network.
@@ -31,13 +32,12 @@ class User:
 
     def start(self, script, *arguments):
         """Starts `python script arguments...`; standard output and error come as one stream."""
-        return subprocess.Popen(
+        return self._start_process(
             [sys.executable, str(script), *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
         )
 
     def run(self, script, *arguments, code=0):
@@ -55,13 +55,13 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory):
-    return User(tmp_path_factory.mktemp("user"))
+def user(tmp_path_factory, start_process):
+    return User(tmp_path_factory.mktemp("user"), start_process)
 
 
 @pytest.fixture
-def new_user(tmp_path):
-    return User(tmp_path)
+def new_user(tmp_path, start_process):
+    return User(tmp_path, start_process)
 
 
 @pytest.fixture(scope="session")
@@ -95,18 +95,3 @@ def number():
         return float(found[-1])
 
     return last
-
-
-@pytest.fixture
-def wait_for():
-    """Function: reads a process's output up to a line that matches; returns the match."""
-
-    def wait(process, pattern):
-        seen = []
-        for line in process.stdout:
-            seen.append(line)
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError(f"{pattern!r} never came:\n{''.join(seen)}")
-
-    return wait

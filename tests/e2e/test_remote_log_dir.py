@@ -36,9 +36,9 @@ def store(new_user, monkeypatch):
         yield running
 
 
-def test_a_fresh_machine_goes_on_after_a_kill(new_user, store, wait_for, steps_logged):
+def test_a_fresh_machine_goes_on_after_a_kill(new_user, store, steps_logged):
     with new_user.start(new_user.scripts / "endless.py", URL) as process:
-        wait_for(process, f"Saving checkpoints for 150 into {URL}/model.ckpt")
+        process.wait_for(f"Saving checkpoints for 150 into {URL}/model.ckpt")
         process.send_signal(signal.SIGKILL)
     saved = describe_checkpoint(URL).step
     assert saved in (100, 125, 150), "at most one save behind, and one may have been under way"

@@ -117,7 +117,7 @@ def run_alone(folder, *arguments):
         [sys.executable, SCRIPT, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         cwd=folder,
     )
     assert done.returncode == 0, done.stdout + done.stderr

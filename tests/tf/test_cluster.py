@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,55 @@ def test_workers_in_step_equal_one_process_with_the_whole_batch(tmp_path):
     assert one.keys() == four.keys()
     for name in one:
         np.testing.assert_allclose(four[name], one[name], atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A model that four replicated towers have trained for 5 steps; and what 5 more make of it."""
+    folder = tmp_path_factory.mktemp("begun")
+    first, more = folder / "first", folder / "more"
+    run_alone(
+        folder,
+        f"--folder={first}",
+        "--rows=8",
+        "--num_gpus=4",
+        "--variable_update=replicated",
+        "--steps=5",
+    )
+    shutil.copytree(first, more)
+    run_alone(folder, f"--folder={more}", "--rows=32", "--steps=10")
+    return first, variables(more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("towers", [1, 2, 4])
+@pytest.mark.parametrize("mode", ["parameter_server", "distributed_replicated"])
+def test_a_cluster_goes_on_from_replicated_towers(tmp_path, begun, mode, towers, workers, sync):
+    first, expected = begun
+    folder = tmp_path / "model"
+    shutil.copytree(first, folder)
+    # Asynchronous workers count their own steps, the first 5 shared between them.
+    steps = 10 if sync or workers == 1 else 5
+    with ClusterJob(
+        tmp_path / "logs",
+        f"--folder={folder}",
+        f"--variable_update={mode}",
+        f"--num_gpus={towers}",
+        f"--rows={32 // towers // workers}",
+        f"--steps={steps}",
+        *(["--sync_replicas"] if sync else []),
+        workers=workers,
+    ) as job:
+        assert set(job.start().wait()) == {0}
+    trained = variables(folder)
+    assert trained.keys() == expected.keys()
+    if sync or workers == 1:
+        for name in trained:
+            np.testing.assert_allclose(trained[name], expected[name], atol=1e-6, err_msg=name)
+    else:
+        assert trained["global_step"] == 5 + 2 * (5 - 5 // 2)
 
 
 def test_a_neutral_script_does_the_same_on_a_cluster(tmp_path):
@@ -161,6 +211,34 @@ def test_killed_processes_come_back(tmp_path, sync):
             job.kill(name, signal.SIGTERM)
         assert job.wait(timeout=60) == [143, 143, 143]
     assert variables(folder)["global_step"] > int(restored[1])
+
+
+@pytest.mark.slow
+def test_a_parameter_server_is_lost_while_log_dir_is_in_a_bucket(tmp_path, monkeypatch):
+    pytest.importorskip("boto3")
+    sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
+    from servers.object_store import ACCESS_KEY, SECRET_KEY, ObjectStore
+
+    url = "s3://bucket/model"
+    with ObjectStore() as store:
+        monkeypatch.setenv("ACCESS_KEY_ID", ACCESS_KEY)
+        monkeypatch.setenv("SECRET_ACCESS_KEY", SECRET_KEY)
+        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{store.port}")
+        arguments = [f"--folder={url}", "--pace=0.02", "--steps=1000000", "--sync_replicas"]
+        with ClusterJob(tmp_path / "logs", *arguments) as job:
+            job.start()
+            job.wait_for("worker 0", f"Saving checkpoints for 20 into {url}/model.ckpt")
+            mark = len(job.text("worker 0"))
+            job.kill("ps 0")
+            job.start("ps 0")
+            job.wait_for("worker 0", f"Restoring parameters from {url}/model", since=mark)
+            job.wait_for("worker 0", r"\tloss", count=3, since=mark)
+            for name in job.names:
+                job.kill(name, signal.SIGTERM)
+            assert job.wait(timeout=60) == [143, 143, 143]
+            saved = re.findall(r"Saving checkpoints for (\d+)", job.text("worker 0"))
+        pointer = store.get("model/checkpoint").decode()
+    assert f'model_checkpoint_path: "model.ckpt-{saved[-1]}"' in pointer
 
 
 def test_a_parameter_server_that_stays_away_ends_the_job(tmp_path):

@@ -67,6 +67,13 @@ def test_resumes_in_its_epoch(loader, tmp_path):
     assert (result.steps, result.global_step, rate) == (10, 30, 0.0625)
 
 
+def test_the_mean_of_a_meter_is_over_samples():
+    meter = mox.AverageMeter()
+    meter.update(1.0, n=3)
+    meter.update(5.0)
+    assert (meter.val, meter.sum, meter.count, meter.avg) == (5.0, 8.0, 4, 2.0)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [({"model": "resnet"}, "model is a str"), ({"loss_fn": None}, "loss_fn is missing")],

@@ -1,8 +1,7 @@
 """Means of the towers' gradients.
 
-Small tensors travel together: their bytes cost less than the number of operations that move them.
-Packs follow the order in which the backward pass finishes the gradients, so that the first are on
-their way while it goes on.
+Small tensors travel together (see `mox_tf.packing`). Packs follow the order in which the backward
+pass finishes the gradients, so that the first are on their way while it goes on.
 """
 
 from __future__ import annotations
@@ -11,12 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mox_tf.devices import Placement
+from mox_tf.packing import group, pack, size_of, unpack
 from mox_tf.tf1 import nccl_all_sum, tf
 
 __all__ = ["all_reduce_mean", "mean"]
-
-_SMALL_BYTES = 64 * 2**10
-_PACK_BYTES = 4 * 2**20
 
 
 def mean(gradients: Sequence[Any], divisor: Any) -> Any:
@@ -65,11 +62,11 @@ def all_reduce_mean(
     reduced: list[list[Any]] = [[None] * count for _ in (towers if own_memory else (0,))]
     packs, alone = _packs(per_tower)
     before: list[Any] = []
-    for position, pack in enumerate(packs):
+    for position, members in enumerate(packs):
         flat = []
         for tower in towers:
             with tf.device(placement.towers[tower]), tf.control_dependencies(before):
-                tensor = _packed([per_tower[tower][index] for index in pack])
+                tensor = pack([per_tower[tower][index] for index in members])
                 flat.append(tf.identity(tensor) if own_memory else tensor)
         if own_memory:
             sums = nccl_all_sum(flat)
@@ -80,9 +77,9 @@ def all_reduce_mean(
                 sums = [tf.add_n(flat)]
         for tower, total in enumerate(sums):
             with tf.device(total.device):
-                shapes = [per_tower[0][index].shape for index in pack]
+                shapes = [per_tower[0][index].shape for index in members]
                 for index, part in zip(
-                    pack, _unpacked(_divided(total, divisor), shapes), strict=True
+                    members, unpack(_divided(total, divisor), shapes), strict=True
                 ):
                     reduced[tower][index] = part
     for index in alone:
@@ -95,39 +92,15 @@ def all_reduce_mean(
 
 def _packs(per_tower: Sequence[Sequence[Any]]) -> tuple[list[list[int]], list[int]]:
     """Positions of gradients that travel together, and of those that are not summed as packs."""
-    packs: list[list[int]] = []
     alone: list[int] = []
-    open_packs: dict[Any, tuple[list[int], int]] = {}
+    order: list[int] = []
     for index in reversed(range(len(per_tower[0]))):
         tensors = [gradients[index] for gradients in per_tower]
-        if not all(isinstance(one, tf.Tensor) and one.shape.is_fully_defined() for one in tensors):
-            alone.append(index)
-            continue
-        dtype = tensors[0].dtype
-        size = tensors[0].shape.num_elements() * dtype.size
-        if size > _SMALL_BYTES:
-            packs.append([index])
-            continue
-        pack, filled = open_packs.get(dtype, ([], _PACK_BYTES))
-        if filled + size > _PACK_BYTES:
-            pack, filled = [], 0
-            packs.append(pack)
-        pack.append(index)
-        open_packs[dtype] = pack, filled + size
-    return packs, alone
-
-
-def _packed(tensors: Sequence[Any]) -> Any:
-    if len(tensors) == 1:
-        return tensors[0]
-    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
-
-
-def _unpacked(total: Any, shapes: Sequence[Any]) -> list[Any]:
-    if len(shapes) == 1:
-        return [total]
-    parts = tf.split(total, [shape.num_elements() for shape in shapes])
-    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+        known = all(isinstance(one, tf.Tensor) and one.shape.is_fully_defined() for one in tensors)
+        (order if known else alone).append(index)
+    first = [per_tower[0][index] for index in order]
+    groups = group([size_of(one.shape, one.dtype) for one in first], [one.dtype for one in first])
+    return [[order[position] for position in one] for one in groups], alone
 
 
 def _divided(total: Any, divisor: Any) -> Any:

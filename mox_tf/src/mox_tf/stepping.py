@@ -40,8 +40,10 @@ class StepGraph:
         self._graph = graph
         self._loss_names = graph.towers[0].spec.loss_names()
         self._samples = [sample_count(tower.inputs) for tower in graph.towers]
-        with tf.control_dependencies([graph.update] if graph.update is not None else []):
-            self._global_step = tf.identity(graph.global_step.read_value())
+        after = [graph.update] if graph.update is not None else []
+        # It may be on a parameter server: then it comes with the server's answer.
+        with tf.control_dependencies(after), tf.colocate_with(graph.global_step.handle):
+            self._global_step = graph.global_step.read_value()
         self._kinds: dict[tuple[Fetch, bool, int], StepKind] = {}
 
     def kind(self, session: Any, fetch: Fetch, *, last: bool, towers: int) -> StepKind:

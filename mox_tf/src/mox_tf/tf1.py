@@ -38,6 +38,7 @@ __all__ = [
     "lookup_ops",
     "nccl_all_sum",
     "release",
+    "replace_input",
     "restore_moved_names",
     "sample_box",
     "slice_of",
@@ -115,6 +116,11 @@ def nccl_all_sum(tensors: Sequence[Any]) -> list[Any]:
 
     sums: list[Any] = nccl_ops.all_sum(tensors)
     return sums
+
+
+def replace_input(op: Any, index: int, tensor: Any) -> None:
+    """Lets an operation that no session has run take another input."""
+    op._update_input(index, tensor)
 
 
 def chrome_trace(step_stats: Any) -> str:

@@ -59,13 +59,16 @@ def build_update(
         means = [[exchange.share(pairs) for pairs in per_tower] for per_tower in means]
     gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
     clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
+    if exchange is not None:  # its variables are shared: one list per loss
+        delivered = exchange.deliver([per_tower[0] for per_tower in clipped])
+        clipped = [[pairs] for pairs in delivered]
     own_update_ops = towers[0].update_ops
     # The exchange may let another process apply the gradients; these belong to this one.
     update_ops = own_update_ops if exchange is None else []
 
     def apply() -> Any:
         with tf.name_scope(None):  # a tf.cond's would stand in the names of the optimizer's state
-            return _apply(updaters, clipped, update_ops, global_step)
+            return _apply(updaters, clipped, update_ops, global_step, wait=exchange is None)
 
     if scale is None:
         with exchange.update_scope() if exchange is not None else nullcontext():
@@ -90,11 +93,15 @@ def _apply(
     per_loss: Sequence[Sequence[_Pairs]],
     update_ops: Sequence[Any],
     global_step: Any,
+    *,
+    wait: bool,
 ) -> Any:
+    """Applies the gradients; with `wait` none of them before all are there."""
     updates = []
     for index, updater in enumerate(updaters):
         own = [per_tower[min(index, len(per_tower) - 1)] for per_tower in per_loss]
-        before = [gradient for pairs in own for gradient, _ in pairs] + [*update_ops]
+        gradients = [gradient for pairs in own for gradient, _ in pairs] if wait else []
+        before = [*gradients, *update_ops]
         # Towers that read the step while one counts it would go on with different learning rates.
         step = global_step if len(updaters) == 1 else None
         updates.append(updater.apply(own, before, step))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mox_core import *  # noqa: F403
     from mox_torch import dist as dist
     from mox_torch import learning_rate_scheduler as learning_rate_scheduler
+    from mox_torch.average_meter import AverageMeter as AverageMeter
     from mox_torch.data import ImageClassificationRawDataset as ImageClassificationRawDataset
     from mox_torch.data import (
         ImageClassificationTFRecordDataset as ImageClassificationTFRecordDataset,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mox_torch.store import var_scope as var_scope
 
 _OWN = {
+    "AverageMeter": "mox_torch.average_meter",
     "ImageClassificationRawDataset": "mox_torch.data",
     "ImageClassificationTFRecordDataset": "mox_torch.data",
     "MultilabelClassificationRawDataset": "mox_torch.data",

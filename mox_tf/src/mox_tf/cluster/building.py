@@ -5,6 +5,7 @@ from __future__ import annotations
 from mox_core.engine import ProgramRequest
 from mox_core.errors import EngineError
 from mox_tf.cluster.board import BoardOps
+from mox_tf.cluster.carrying import carry_parameters
 from mox_tf.cluster.exchange import AsyncExchange, GradientExchange, SyncExchange
 from mox_tf.cluster.placement import cluster_scope
 from mox_tf.cluster.program import ClusterProgram, WorkerTask
@@ -69,6 +70,8 @@ def build_cluster_program(
         make_exchange=make_exchange,
     )
     ((board, exchange),) = made
+    with graph.graph.as_default():
+        carry_parameters(graph.graph, task.spec)
     return ClusterProgram(
         request,
         graph,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
+
 from mox_tf.cluster.board import BoardOps
+from mox_tf.cluster.carrying import send_gradients
 from mox_tf.cluster.spec import ClusterSpec
 from mox_tf.tf1 import tf
 
@@ -27,13 +31,16 @@ class GradientExchange(Protocol):
         """Where the optimizers' operations are placed: small constants must not travel."""
 
     def share(self, gradients: _Pairs) -> _Pairs:
-        """Takes the gradients of one loss; returns those that the optimizer applies."""
+        """Takes the gradients of one loss; returns those that count for the update."""
+
+    def deliver(self, gradients: list[_Pairs]) -> list[_Pairs]:
+        """Brings the gradients of all losses, clipped, to their variables."""
 
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Makes what a step of this worker runs.
 
         Args:
-            update: applies what `share` returned and counts the global step.
+            update: applies what `deliver` returned and counts the global step.
             before: further operations of this worker's step.
         """
 
@@ -59,6 +66,11 @@ class AsyncExchange:
         """Returns them as they are."""
         return gradients
 
+    def deliver(self, gradients: list[_Pairs]) -> list[_Pairs]:
+        """Sends them."""
+        sent = iter(send_gradients([pair for pairs in gradients for pair in pairs], self._spec))
+        return [[(next(sent), variable) for _, variable in pairs] for pairs in gradients]
+
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Counts the step, too."""
         with self.update_scope(), tf.control_dependencies([update]):
@@ -78,17 +90,18 @@ class SyncExchange:
         spec: the cluster.
 
     Attributes:
-        stamp: of the round in which this worker is; a local variable.
+        stamp: of the round in which this worker is. It is a variable of this worker alone on the
+            first parameter server, so that votes and tokens need no messages but their own.
     """
 
     def __init__(self, spec: ClusterSpec) -> None:
         self._spec = spec
         self._pushes: list[Any] = []
         self._accumulators: list[Any] = []
-        with tf.device(f"{spec.device}/device:CPU:0"):
+        with tf.device(spec.ps_device(0)):
             self.stamp = tf.Variable(
                 tf.zeros([], tf.int64),
-                name="mox_stamp",
+                name=f"mox_stamp_{spec.index}",
                 trainable=False,
                 use_resource=True,
                 collections=[tf.GraphKeys.LOCAL_VARIABLES],
@@ -105,8 +118,8 @@ class SyncExchange:
             self._received = self.votes.dequeue_many(self._messages)
             self._kind = tf.placeholder(tf.int64, [], "mox_message_kind")
             self._said = self.votes.enqueue([self._message(self.stamp.read_value(), self._kind)])
-        self._stamp = self.stamp.read_value()
-        self.next_token = self._receive()
+            self._stamp = self.stamp.read_value()
+            self.next_token = self._receive()
         self._round: Any = None
 
     # ---- In the graph --------------------------------------------------------------------------
@@ -119,7 +132,8 @@ class SyncExchange:
     def share(self, gradients: _Pairs) -> _Pairs:
         """Pushes them; returns the means over the workers, which only the chief takes."""
         shared = []
-        for gradient, variable in gradients:
+        sent = send_gradients(gradients, self._spec)
+        for gradient, (_, variable) in zip(sent, gradients, strict=True):
             name = f"mox_gradients_{len(self._accumulators)}_{variable.op.name}"
             options = {"shape": variable.shape, "shared_name": name}
             dtype = gradient.dtype.base_dtype
@@ -139,6 +153,10 @@ class SyncExchange:
             shared.append((mean, variable))
         return shared
 
+    def deliver(self, gradients: list[_Pairs]) -> list[_Pairs]:
+        """Returns them as they are: they have been taken where the variables are."""
+        return gradients
+
     def finish(self, update: Any, before: list[Any]) -> Any:
         """Makes the step: push, vote, wait for the token, which it returns."""
         with self.update_scope():
@@ -150,11 +168,12 @@ class SyncExchange:
         self._stamps = [sums.set_global_step(self._token[0]) for sums in self._accumulators]
         self._discards = [sums.take_grad(1) for sums in self._accumulators]
         mine = before if self._spec.is_chief else []
-        with tf.control_dependencies([*self._pushes, *mine]):
-            vote = self._message(self._stamp, tf.constant(VOTE, tf.int64))
-            voted = self.votes.enqueue([vote])
-        with tf.control_dependencies([voted]):
-            return self._receive()
+        with self.update_scope():
+            with tf.control_dependencies([*self._pushes, *mine]):
+                vote = self._message(self._stamp, tf.constant(VOTE, tf.int64))
+                voted = self.votes.enqueue([vote])
+            with tf.control_dependencies([voted]):
+                return self._receive()
 
     def _message(self, stamp: Any, kind: Any) -> Any:
         return tf.stack([tf.constant(self._spec.index, tf.int64), stamp, kind])
@@ -215,19 +234,26 @@ class SyncExchange:
         """Waits for so many messages."""
         return session.run(self._received, {self._messages: number})
 
-    def end_round(
-        self, session: Any, *, gradients: int, stamp: int, kind: int, to: list[int], messages: int
-    ) -> Any:
-        """Applies the mean of the gradients, sends tokens, waits for messages of the next round."""
-        return session.run(
-            self._round,
-            {
-                self._gradients: gradients,
-                self._token: [stamp, kind],
-                self._to: to,
-                self._messages: messages,
-            },
-        )
+    def round_ender(self, session: Any) -> Callable[[int, int, int, list[int], int], Any]:
+        """Makes the function that ends rounds; one call of it is the leader's whole work.
+
+        Returns:
+            A function of the number of gradients, the stamp and the kind of the tokens, whom they
+            go to, and the number of messages of the next round to wait for; it applies the mean
+            of the gradients, sends the tokens and returns the messages.
+        """
+        inputs = [self._gradients, self._token, self._to, self._messages]
+        run = session.make_callable(self._round, feed_list=inputs)
+
+        def end(gradients: int, stamp: int, kind: int, to: list[int], messages: int) -> Any:
+            return run(
+                np.int32(gradients),
+                np.array([stamp, kind], np.int64),
+                np.array(to, np.int32),
+                np.int32(messages),
+            )
+
+        return end
 
 
 def _queue(name: str, width: int) -> Any:

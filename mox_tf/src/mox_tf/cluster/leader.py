@@ -74,6 +74,7 @@ class Leader:
 
     def _lead(self) -> None:
         exchange, session = self._exchange, self._session
+        end_round = exchange.round_ender(session)
         exchange.begin(session, self._stamp, self._mask(self._active))
         messages = exchange.receive(session, len(self._active)) if self._active else []
         while self._active:
@@ -85,13 +86,12 @@ class Leader:
             elif self._active:
                 gradients, self._voted = len(self._voted), set()
                 self._stamp += 1
-                messages = exchange.end_round(
-                    session,
-                    gradients=gradients,
-                    stamp=self._stamp,
-                    kind=self._kind,
-                    to=self._mask(self._active),
-                    messages=len(self._active),
+                messages = end_round(
+                    gradients,
+                    self._stamp,
+                    self._kind,
+                    self._mask(self._active),
+                    len(self._active),
                 )
 
     def _take(self, worker: int, stamp: int, kind: int) -> None:

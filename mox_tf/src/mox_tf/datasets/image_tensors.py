@@ -93,7 +93,10 @@ class ImageTensors:
         names = [_CONTENT if name == "image" else name for name in features]
         stream = self._stream(names)
         dataset = guarded(
-            stream.dataset.map(as_it_is(self._read), num_parallel_calls=self.num_readers),
+            stream.dataset.map(
+                as_it_is(lambda sample: self._read(sample, features)),
+                num_parallel_calls=self.num_readers,
+            ),
             stream.position,
             batch_size=self.batch_size,
             on_error=self.on_error,
@@ -203,8 +206,8 @@ class ImageTensors:
             **self.reader_kwargs,
         )
 
-    def _read(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """Opens the file, unless its content is there."""
+    def _read(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+        """Opens the file, unless its content is there; makes what the features `keys` need."""
         if "path" in sample:
             sample = dict(sample)
             sample[_CONTENT] = tf.io.read_file(sample.pop("path"))
@@ -212,7 +215,7 @@ class ImageTensors:
 
     def prepare(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         """Makes the features of one sample: a function of tensors, for subclasses to extend."""
-        sample = self._read(sample)
+        sample = self._read(sample, keys)
         done = {key: sample[key] for key in keys if key in sample}
         if "image" in keys:
             done["image"] = self._image(sample[_CONTENT], sample[CHANCE])

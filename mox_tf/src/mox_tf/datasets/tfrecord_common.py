@@ -35,9 +35,8 @@ __all__ = [
 _RECORD = "record"
 """Column: a serialized tf.Example."""
 
-_IMAGE, _FORMAT, _HEIGHT, _WIDTH, _LABEL, _TEXT = (
+_IMAGE, _HEIGHT, _WIDTH, _LABEL, _TEXT = (
     "image/encoded",
-    "image/format",
     "image/height",
     "image/width",
     "image/class/label",
@@ -96,7 +95,6 @@ class ImageRecordTensors(_RecordTensors):
         """Key -> what `tf.parse_single_example` is told about it."""
         return {
             _IMAGE: tf.FixedLenFeature([], tf.string),
-            _FORMAT: tf.FixedLenFeature([], tf.string, ""),
             _HEIGHT: tf.FixedLenFeature([], tf.int64, 0),
             _WIDTH: tf.FixedLenFeature([], tf.int64, 0),
             _LABEL: tf.FixedLenFeature([], tf.int64),
@@ -104,9 +102,14 @@ class ImageRecordTensors(_RecordTensors):
             **self._custom,
         }
 
-    def _read(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """Parses the record."""
-        values = tf.parse_single_example(sample[_RECORD], self.parsing())
+    def _read(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+        """Parses of the record what is needed: the rest takes time, too."""
+        needed = self.parsing()
+        if self._raw_channels is None:
+            del needed[_HEIGHT], needed[_WIDTH]
+        if "label_desc" not in keys:
+            del needed[_TEXT]
+        values = tf.parse_single_example(sample[_RECORD], needed)
         content = values[_IMAGE]
         if self._raw_channels is not None:
             size = tf.stack([values[_HEIGHT], values[_WIDTH], self._raw_channels])
@@ -116,7 +119,7 @@ class ImageRecordTensors(_RecordTensors):
             **{name: value for name, value in sample.items() if name != _RECORD},
             "image_buf": content,
             "label": values[_LABEL],
-            "label_desc": self._description(values[_LABEL], values[_TEXT]),
+            **({"label_desc": self._description(values)} if _TEXT in values else {}),
             **{key: values[key] for key in self._custom},
         }
 
@@ -140,7 +143,8 @@ class ImageRecordTensors(_RecordTensors):
         image = self._first.get("image")
         return None if isinstance(image, bytes) or image is None else int(image.shape[2])
 
-    def _description(self, label: Any, text: Any) -> Any:
+    def _description(self, values: Mapping[str, Any]) -> Any:
+        label, text = values[_LABEL], values[_TEXT]
         names = [self.labels_to_names.get(label, "") for label in range(self.num_classes)] + [""]
         known = tf.logical_and(label >= 0, label < len(names))
         named = tf.gather(tf.constant(names), tf.where(known, label, len(names) - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import site
 import sys
@@ -11,22 +12,26 @@ import traceback
 __all__ = ["OWN", "OwnCode"]
 
 _INSTALLED_FOLDERS = frozenset({"site-packages", "dist-packages"})
+# Ours, which a developer may have in an editable installation.
+_MOX = ("mox_compat", "mox_core", "mox_mxnet", "mox_tf", "mox_torch", "moxing")
 
 
 class OwnCode:
-    """The files of a script: its folder, PYTHONPATH, and what it adds to `sys.path` itself.
+    """The files of a script: all that are not installed.
 
-    Everything that Python had on its path without PYTHONPATH is installed, editable
-    installations included; so is everything below a folder `site-packages`.
+    These are those in its folder, on PYTHONPATH, in folders that it adds to `sys.path`, and in
+    editable installations, which are somebody's own work. Installed is what lies in Python's
+    folders or below a folder `site-packages`, and mox.
     """
 
     def __init__(self) -> None:
         self._scripts: list[str] = []
-        self._installed = _installed_folders()
+        self._installed: list[str] = []
         self._known: dict[str, bool] = {}
 
     def add_script(self, script: str) -> None:
         """Adds the folder of a script."""
+        self._installed = self._installed or _installed_folders()
         self._scripts.append(os.path.dirname(os.path.realpath(script)))
         self._known.clear()
 
@@ -64,12 +69,12 @@ class OwnCode:
 
 
 def _installed_folders() -> list[str]:
-    given = {os.path.realpath(one) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    given.add(os.path.realpath(os.getcwd()))  # an empty entry means it, too
     folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     folders += [*getattr(site, "getsitepackages", list)(), site.getusersitepackages()]
-    folders += [one for one in sys.path if os.path.realpath(one) not in given]
-    folders.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    for name in _MOX:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            folders.append(os.path.dirname(spec.origin))
     return [os.path.realpath(folder) for folder in folders if folder]
 
 
