@@ -47,3 +47,20 @@ def test_a_bug_in_a_task_reaches_the_caller() -> None:
     with pytest.raises(RuntimeError, match="a bug"), Pool(4) as pool:
         for _ in range(20):
             pool.add(broken)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_only_running_tasks_are_interrupted(running: bool) -> None:
+    """Others may use the same connections."""
+    started, interrupted = threading.Event(), threading.Event()
+
+    def task() -> None:
+        started.set()
+        interrupted.wait(60)
+
+    with pytest.raises(KeyboardInterrupt), Pool(4, interrupt=interrupted.set) as pool:
+        if running:
+            pool.add(task)
+            started.wait(60)
+        raise KeyboardInterrupt
+    assert interrupted.is_set() is running

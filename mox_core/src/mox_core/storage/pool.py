@@ -76,7 +76,10 @@ class Pool:
         self._since = 0.0
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._caller = threading.Condition(self._lock)
+        # What the caller waits for. No condition: the exception of a signal handler may leave
+        # Condition.wait without its lock, and the `with` around it would release another's.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._files: deque[Task] = deque()
         self._parts: deque[Task] = deque()
         self._threads: list[threading.Thread] = []
@@ -92,9 +95,9 @@ class Pool:
         if not self._limit:
             task()
             return
+        while not first and len(self._files) >= WAITING and not self.stop.is_set():
+            self._wait()
         with self._lock:
-            while not first and len(self._files) >= WAITING and not self.stop.is_set():
-                self._wait()
             (self._parts if first else self._files).append(task)
             self._open += 1
             if first and not self._parts_came:
@@ -105,17 +108,39 @@ class Pool:
                 self._wake.notify()
             else:
                 self._start_threads()
-            if self._open == FEW and self._done < FEW and self._allowed < self._limit:
-                self._measure()
+            measure = self._open == FEW and self._done < FEW and self._allowed < self._limit
+        if measure and not first:
+            self._measure()
 
     def _measure(self) -> None:
         """Lets the first tasks run while the caller, which would compete for the lock, waits."""
-        self._caller.wait_for(lambda: self._done, PATIENCE)
+        end = time.monotonic() + PATIENCE
+        while not self._done and (left := end - time.monotonic()) > 0:
+            self._bell.acquire(timeout=left)
         if not self._done:
-            self._allowed = self._limit
-            self._start_threads()
-        else:
-            self._caller.wait_for(lambda: self._done >= FEW or not self._open, PATIENCE)
+            self._allow_all()
+            return
+        end = time.monotonic() + PATIENCE
+        while self._open and self._done < FEW and (left := end - time.monotonic()) > 0:
+            self._bell.acquire(timeout=left)
+
+    def _wait(self) -> None:
+        """Lets the caller wait for a while."""
+        seen = self._done
+        rung = self._bell.acquire(timeout=SIGNALS)
+        if not rung and seen == self._done:  # something is slow, which may be a single task
+            self._allow_all()
+
+    def _ring(self) -> None:
+        """Wakes the caller; called with the lock held."""
+        if self._bell.locked():
+            self._bell.release()
+
+    def _allow_all(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._allowed = self._limit
+                self._start_threads()
 
     @property
     def busy(self) -> bool:
@@ -185,18 +210,10 @@ class Pool:
             raise self._bug
 
     def _drain(self) -> None:
-        with self._lock:
-            if self._open and not self._done and self._allowed < self._limit:
-                self._measure()
-            while self._open and not self.stop.is_set():
-                self._wait()
-
-    def _wait(self) -> None:
-        seen = self._done
-        self._caller.wait(SIGNALS)
-        if seen == self._done:  # something is slow, which may be a single task
-            self._allowed = self._limit
-            self._start_threads()
+        if self._open and not self._done and self._allowed < self._limit:
+            self._measure()
+        while self._open and not self.stop.is_set():
+            self._wait()
 
     def _abandon(self) -> None:
         self.stop.set()
@@ -206,7 +223,8 @@ class Pool:
             self._parts.clear()
             self._closed = True
             self._wake.notify_all()
-        self._interrupt()
+        if self._open or self._undo:  # else only others would notice
+            self._interrupt()
         deadline = time.monotonic() + GRACE
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -233,7 +251,7 @@ class Pool:
                         self._idle -= 1
                     task = self._parts.popleft() if self._parts else self._files.popleft()
                     if len(self._files) == WAITING // 2:
-                        self._caller.notify()
+                        self._ring()
                 began, busy = time.monotonic(), time.thread_time()
                 with contextlib.suppress(Stopped):
                     task()
@@ -241,7 +259,7 @@ class Pool:
                     self._open -= 1
                     self._finished(time.monotonic() - began, time.thread_time() - busy)
                     if not self._open or self._done <= FEW:
-                        self._caller.notify()
+                        self._ring()
                     if len(self._threads) > self._allowed:
                         self._threads.remove(threading.current_thread())
                         return
@@ -249,7 +267,7 @@ class Pool:
             self._bug = error
             self.stop.set()
             with self._lock:
-                self._caller.notify()
+                self._ring()
 
 
 def _quietly(undo: Callable[[], object]) -> None:
