@@ -204,9 +204,8 @@ def test_help_and_misspelt_flags_of_a_script_beside_flags_of_mox(new_user):
 
 def test_a_network_that_knows_some_flowers_learns_others(user, number):
     pytest.importorskip("cv2")
-    options = ["--engine", "tf", "--max_number_of_steps", "25", "--images", "25"]
-    output = user.example("train_flowers.py", "--train_url", "flowers", *options)
+    output = user.example("train_flowers.py", "--train_url", "flowers", "--engine", "tf")
     # All but the last layer: eight of cifarnet, two of Adam for each, and two of its own.
     assert re.search(r"Restored 26 variables by the patterns given", output)
     assert "0: bluebell" in output
-    assert number(r"accuracy on the new kinds: (\d\.\d+)", output) > 0.5  # a third by guessing
+    assert number(r"accuracy on the new kinds: (\d\.\d+)", output) > 0.8  # a third by guessing

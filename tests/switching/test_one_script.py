@@ -65,8 +65,8 @@ def test_the_accuracy_is_equal(example, engines, mnist_folder, tmp_path):
             folder,
             data_url=mnist_folder,
             batch_size=100,
-            learning_rate=0.05,
-            steps=160,
+            learning_rate=0.02,  # with larger steps, rounding alone takes runs apart
+            steps=250,
         )
         result = example.evaluate(mnist_folder, folder, engine=name, batch_size=500)
         accuracies[name] = result.metrics["accuracy"]
