@@ -42,6 +42,16 @@ class LineProcess(subprocess.Popen):
 
 
 @pytest.fixture(scope="session")
+def mnist_folder():
+    """Folder of the real MNIST."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+    folder = Path(os.environ.get("MOX_TEST_MNIST") or beside)
+    if not (folder / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip(f"no MNIST in {folder}; MOX_TEST_MNIST names another folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def start_process():
     """Function: starts a `LineProcess`."""
     return LineProcess

@@ -66,15 +66,6 @@ def same_user(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def mnist():
-    """Folder of the real MNIST."""
-    folder = Path(os.environ.get("MOX_TEST_MNIST") or REPO.parent / "shared" / "data" / "mnist")
-    if not folder.is_dir():
-        pytest.skip(f"no MNIST in {folder}; MOX_TEST_MNIST names another folder")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def manual():
     """Folder of the scripts written after the manuals."""
     return SCRIPTS / "manual"

@@ -19,13 +19,13 @@ def accuracy(output):
     return float(re.findall(r"ACCURACY ([\d.]+)", output)[-1])
 
 
-def test_000_tensorflow_alone(user, manual, mnist):
-    assert accuracy(user.launch(manual / "m000_native.py", f"--data_url={mnist}")) > 0.84
+def test_000_tensorflow_alone(user, manual, mnist_folder):
+    assert accuracy(user.launch(manual / "m000_native.py", f"--data_url={mnist_folder}")) > 0.84
 
 
-def test_000_on_moxing_with_evaluation_and_export(user, manual, mnist, log):
+def test_000_on_moxing_with_evaluation_and_export(user, manual, mnist_folder, log):
     output = user.launch(
-        manual / "m000_moxing.py", f"--data_url={mnist}", "--train_url", user.folder / "out"
+        manual / "m000_moxing.py", f"--data_url={mnist_folder}", "--train_url", user.folder / "out"
     )
     steps, last = log(output)
     assert steps == list(range(0, 300, 10))
@@ -42,17 +42,19 @@ def test_000_on_moxing_with_evaluation_and_export(user, manual, mnist, log):
     assert (user.folder / "out" / "model.ckpt-300.index").exists()
 
 
-def test_001_the_first_script(user, manual, mnist, log):
+def test_001_the_first_script(user, manual, mnist_folder, log):
     output = user.launch(
-        manual / "m001_first_run.py", f"--data_url={mnist}", f"--train_url={user.folder}/out"
+        manual / "m001_first_run.py", f"--data_url={mnist_folder}", f"--train_url={user.folder}/out"
     )
     steps, last = log(output)
     assert (steps[-1], last["loss"] < 0.4) == (990, True)
 
 
-def test_001_getting_started(user, manual, mnist, log):
+def test_001_getting_started(user, manual, mnist_folder, log):
     output = user.launch(
-        manual / "m001_getting_started.py", f"--data_url={mnist}", f"--train_url={user.folder}/out"
+        manual / "m001_getting_started.py",
+        f"--data_url={mnist_folder}",
+        f"--train_url={user.folder}/out",
     )
     steps, last = log(output)
     assert steps[-1] == 990
@@ -64,9 +66,11 @@ def test_001_a_placeholder_that_a_hook_feeds(user, manual, log):
     assert (steps, last) == ([0, 10, 20], {"x": 1.0, "w": 1.0})
 
 
-def test_001_two_losses(user, manual, mnist, log):
+def test_001_two_losses(user, manual, mnist_folder, log):
     output = user.launch(
-        manual / "m001_two_losses.py", f"--data_url={mnist}", f"--train_url={user.folder}/out"
+        manual / "m001_two_losses.py",
+        f"--data_url={mnist_folder}",
+        f"--train_url={user.folder}/out",
     )
     steps, last = log(output)
     assert steps[-1] == 200
@@ -154,16 +158,18 @@ def test_001_early_stopping_of_a_network(user, manual, images):
     assert float(evaluated[-1][1]) == 1.0
 
 
-def test_001_a_data_set_and_a_network_by_their_names(user, manual, mnist, log):
-    output = user.launch(manual / "m001_named_dataset.py", f"--data_url={mnist}", "--train_url=out")
+def test_001_a_data_set_and_a_network_by_their_names(user, manual, mnist_folder, log):
+    output = user.launch(
+        manual / "m001_named_dataset.py", f"--data_url={mnist_folder}", "--train_url=out"
+    )
     steps, last = log(output)
     assert steps[-1] == 150
     assert last["top1"] > 0.6
     assert (user.folder / "out" / "1" / "saved_model.pb").exists()
 
 
-def test_002_training_then_evaluation(user, manual, mnist, log):
-    flags = f"--data_url={mnist}", f"--train_url={user.folder}/out"
+def test_002_training_then_evaluation(user, manual, mnist_folder, log):
+    flags = f"--data_url={mnist_folder}", f"--train_url={user.folder}/out"
     steps, _ = log(user.launch(manual / "m002_train.py", *flags))
     # Five epochs of 3000 images in batches of 100, until the data end.
     assert steps == list(range(0, 150, 10))
@@ -173,9 +179,9 @@ def test_002_training_then_evaluation(user, manual, mnist, log):
     assert float(found[1]) > 0.84
 
 
-def test_002_flags_of_mox_are_known_before_mox_is_imported(user, manual, mnist, log):
+def test_002_flags_of_mox_are_known_before_mox_is_imported(user, manual, mnist_folder, log):
     output = user.launch(
-        manual / "m002_train.py", f"--data_url={mnist}", "--train_url=out", "--num_gpus=4"
+        manual / "m002_train.py", f"--data_url={mnist_folder}", "--train_url=out", "--num_gpus=4"
     )
     assert "0 GPUs for 4 towers" in output
     steps, last = log(output)
@@ -184,14 +190,14 @@ def test_002_flags_of_mox_are_known_before_mox_is_imported(user, manual, mnist, 
     assert (user.folder / "out" / "model.ckpt-37.index").exists()
 
 
-def test_003_keras_trains_and_exports(user, manual, mnist):
-    output = user.launch(manual / "m003_keras.py", MNIST=str(mnist))
+def test_003_keras_trains_and_exports(user, manual, mnist_folder):
+    output = user.launch(manual / "m003_keras.py", MNIST=str(mnist_folder))
     assert accuracy(output) > 0.87
     assert (user.folder / "mnist_keras" / "saved_model.pb").exists()
 
 
-def test_003_tensorflow_trains_and_exports(user, manual, mnist):
-    for file in mnist.glob("*.gz"):
+def test_003_tensorflow_trains_and_exports(user, manual, mnist_folder):
+    for file in mnist_folder.glob("*.gz"):
         shutil.copy(file, user.folder)
     output = user.launch(manual / "m003_tf.py")
     assert accuracy(output) > 0.84

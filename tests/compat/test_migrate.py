@@ -148,12 +148,12 @@ def test_a_script_that_cannot_be_read_is_an_error_and_nothing_is_written(user, s
     assert good.read_text() == "import moxing\n"
 
 
-def test_a_migrated_script_runs_without_the_launcher(user, manual, mnist, log):
+def test_a_migrated_script_runs_without_the_launcher(user, manual, mnist_folder, log):
     pytest.importorskip("tensorflow")
     script = user.write((manual / "m002_train.py").read_text())
     user.mox("migrate", "train.py", "--write")
     assert "moxing" not in re.sub("#.*", "", script.read_text())
-    flags = f"--data_url={mnist}", "--train_url=out", "--num_gpus=2"
+    flags = f"--data_url={mnist_folder}", "--train_url=out", "--num_gpus=2"
     steps, last = log(user.python(script, *flags))
     assert (steps[-1], last["loss"] < 0.8) == (70, True)
 

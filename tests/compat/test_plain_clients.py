@@ -168,10 +168,10 @@ TORCH = """
     """
 
 
-def test_a_script_for_pytorch(user, mnist):
+def test_a_script_for_pytorch(user, mnist_folder):
     pytest.importorskip("torch")
     script = user.write(TORCH)
-    output = user.python(script, f"--data_url={mnist}", "--train_url=out", "--unknown=1")
+    output = user.python(script, f"--data_url={mnist_folder}", "--train_url=out", "--unknown=1")
     assert "step: 140(global step: 140)\tsample/sec: " in output
     loss = float(output.partition("LOSS ")[2].split()[0])
     assert loss < 0.4

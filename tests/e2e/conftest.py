@@ -64,15 +64,6 @@ def new_user(tmp_path, start_process):
     return User(tmp_path, start_process)
 
 
-@pytest.fixture(scope="session")
-def mnist():
-    """Folder of the real MNIST."""
-    folder = Path(os.environ.get("MOX_TEST_MNIST") or REPO.parent / "shared" / "data" / "mnist")
-    if not folder.is_dir():
-        pytest.skip(f"no MNIST in {folder}; MOX_TEST_MNIST names another folder")
-    return folder
-
-
 @pytest.fixture
 def steps_logged():
     """Function: output of a run -> the numbers on its log lines."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -38,18 +37,6 @@ def example(monkeypatch):
     import train_mnist_any_engine
 
     return train_mnist_any_engine
-
-
-@pytest.fixture
-def mnist_folder():
-    """MNIST itself."""
-    beside = EXAMPLES.parents[1] / "shared" / "data" / "mnist"
-    folder = (
-        Path(os.environ["MOX_TEST_DATA"]) / "mnist" if "MOX_TEST_DATA" in os.environ else beside
-    )
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip(f"no MNIST in {folder}; set MOX_TEST_DATA to the folder that holds mnist/")
-    return str(folder)
 
 
 @pytest.fixture(autouse=True)

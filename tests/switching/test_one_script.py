@@ -63,12 +63,12 @@ def test_the_accuracy_is_equal(example, engines, mnist_folder, tmp_path):
             example,
             name,
             folder,
-            data_url=mnist_folder,
+            data_url=str(mnist_folder),
             batch_size=100,
             learning_rate=0.02,  # with larger steps, rounding alone takes runs apart
             steps=250,
         )
-        result = example.evaluate(mnist_folder, folder, engine=name, batch_size=500)
+        result = example.evaluate(str(mnist_folder), folder, engine=name, batch_size=500)
         accuracies[name] = result.metrics["accuracy"]
     assert min(accuracies.values()) > 0.95, accuracies
     assert max(accuracies.values()) - min(accuracies.values()) <= 0.005, accuracies

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,17 +16,11 @@ Mnist = namedtuple("Mnist", "images labels test_images test_labels")
 
 
 @pytest.fixture(scope="session")
-def mnist():
+def mnist(mnist_folder):
     """Real digits: images float32 [n, 784] from 0 to 1, labels int64 [n]."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
-    folder = (
-        Path(os.environ["MOX_TEST_DATA"]) / "mnist" if "MOX_TEST_DATA" in os.environ else beside
-    )
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip(f"no MNIST in {folder}; set MOX_TEST_DATA to the folder that holds mnist/")
 
     def read(name, header, *shape):
-        values = np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8)
+        values = np.frombuffer(gzip.decompress((mnist_folder / name).read_bytes()), np.uint8)
         return values[header:].reshape(-1, *shape)
 
     return Mnist(
