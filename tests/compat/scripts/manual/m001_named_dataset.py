@@ -58,7 +58,7 @@ def model_fn(inputs, run_mode, **kwargs):
 
 mox.run(input_fn=input_fn,
         model_fn=model_fn,
-        optimizer_fn=mox.get_optimizer_fn('sgd', learning_rate=0.05),
+        optimizer_fn=mox.get_optimizer_fn('sgd', learning_rate=0.01),
         run_mode=mox.ModeKeys.TRAIN,
         batch_size=batch_size,
         log_dir=flags.train_url,
