@@ -117,7 +117,7 @@ def tests_switching(session: nox.Session) -> None:
     """One script on all engines, side by side: losses, logits, checkpoints that move."""
     tensorflow = f"{'tensorflow-cpu' if HAS_CPU_WHEEL else 'tensorflow'}=={TENSORFLOW}"
     # MXNet holds NumPy at 1.26.
-    ours = ["./mox_core[testing,safetensors]", "./mox_torch", "./mox_mxnet[onnx]"]
+    ours = ["./mox_core[testing,safetensors]", "./mox_torch[onnx]", "./mox_mxnet[onnx]"]
     session.install(tensorflow, f"torch=={PYTORCH}", *ours, "pytest-timeout")
     # The reference for names and shapes; without what it would pull in.
     session.install("--no-deps", "./mox_tf", "tf_slim==1.1.0", "tf_keras~=2.21.0")
