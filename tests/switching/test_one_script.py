@@ -29,7 +29,7 @@ def train(example, engine, folder=None, *, steps, data_url=None, **arguments):
     result = example.train(
         data_url or example.mnist_data.DIGITS,
         folder,
-        num_epochs=2,
+        num_epochs=4,
         engine=engine,
         max_number_of_steps=steps,
         inter_mode=None,
