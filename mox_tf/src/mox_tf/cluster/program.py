@@ -202,6 +202,7 @@ class ClusterProgram(TensorFlowProgram):
         )
         if self._exchange is not None and not self.left:
             self._read_token(self._exchange.join(session))
+            self._renew_copies()
 
     @property
     def first_step(self) -> int:
@@ -255,9 +256,11 @@ class ClusterProgram(TensorFlowProgram):
     def _read_token(self, token: Any) -> None:
         assert self._exchange is not None, "tokens are for synchronous training"
         stamp, kind = map(int, token)
+        renew = False
         while kind == GO and stamp <= self._stamp:  # left over from before this worker came back
             stamp, kind = map(int, self._session.session.run(self._exchange.next_token))
             self._skipped_tokens = True
+            renew = True
         self._stamp = max(stamp, self._stamp)
         self._told_to_stop = self._told_to_stop or kind == STOP_TOKEN
         if kind == LOST:
@@ -268,6 +271,16 @@ class ClusterProgram(TensorFlowProgram):
             error = self._leader.error if self._leader is not None else None
             why = first_line(error) if error else "see the output of worker 0"
             raise EngineError(f"the gradients could not be applied: {why}") from error
+        if renew:
+            self._renew_copies()
+
+    def _renew_copies(self) -> None:
+        """Makes the towers' copies what the variables are by now.
+
+        A step does so when it gets its token. An old token comes before the round has ended.
+        """
+        if self._graph.refresh is not None:
+            self._session.session.run(self._graph.refresh)
 
     # ---- The end ---------------------------------------------------------------------------------
 
