@@ -20,7 +20,7 @@ KINDS = {  # petals, their shape, colour (red, green, blue)
 _WIDTHS = {"thin": 0.16, "round": 0.55, "pointed": 0.3}
 
 
-def draw(kind, chance, size=64):
+def draw(kind, chance, size=36):
     """Returns one flower, uint8 [size, size, 3]: its place, size, turn and light are random."""
     petals, shape, colour = KINDS[kind]
     green = [chance.randint(20, 70), chance.randint(70, 130), chance.randint(20, 60)]

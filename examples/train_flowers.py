@@ -82,7 +82,7 @@ def main():
     parser.add_argument("--checkpoint_url", help="checkpoint to begin with")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--learning_rate", type=float, default=0.001)
-    parser.add_argument("--max_number_of_steps", type=int, default=60)
+    parser.add_argument("--max_number_of_steps", type=int, default=100)
     parser.add_argument("--images", type=int, default=60, help="flowers to draw of each kind")
     args = parser.parse_args()
     here = Path(args.train_url)
