@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import json
 import os
 import subprocess
 import sys
@@ -149,7 +149,10 @@ def test_a_native_run_reads_it(meta):
 
 
 SCRIPT = """
+import json
+import os
 import sys
+from pathlib import Path
 import torch
 import mox_torch as mox
 
@@ -175,7 +178,7 @@ def model_fn(inputs, mode):
 
 sgd = lambda: torch.optim.SGD(mox.parameters(), 0.1)
 mox.run(input_fn, None, model_fn, sgd, "TRAIN", auto_batch=False)
-print("\\nSEEN", seen, flush=True)
+Path(f"seen_{os.environ['RANK']}.json").write_text(json.dumps(seen))
 """
 
 
@@ -185,13 +188,13 @@ def test_processes_of_torchrun_read_parts_inside_and_outside_of_input_fn(meta, t
     done = subprocess.run(
         [*command, str(tmp_path / "script.py"), meta.base_dir],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("SEEN")]
-    one, other = (ast.literal_eval(line.removeprefix("SEEN ")) for line in lines)
+    one, other = (json.loads((tmp_path / f"seen_{rank}.json").read_text()) for rank in range(2))
     assert sorted(one["outside"] + other["outside"]) == sorted(meta.files)
     read = one["TRAIN"] + other["TRAIN"]
     assert len(read) == len(set(read)) >= 10  # the run ends with the process that has fewer
