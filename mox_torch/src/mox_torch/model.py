@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -11,23 +11,23 @@ import numpy as np
 import torch
 
 from mox_core.errors import SpecError
-from mox_core.hooks.base import RunHook
-from mox_core.spec import ExportSpec, Mode, ModelSpec, not_scalar_error
-from mox_torch.inputs import Batch, samples_of, type_name
+from mox_core.spec import Mode, ModelSpec
+from mox_core.spec_rules import SpecRules, tensor_getters
+from mox_torch.inputs import Batch, samples_of
 from mox_torch.neutral import NeutralModel
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
 
 __all__ = [
+    "RULES",
     "Caller",
     "ModelCall",
     "NativeModel",
-    "check_spec",
-    "checked_export_spec",
-    "checked_hooks",
     "floats",
     "to_numpy",
 ]
+
+RULES = SpecRules("torch", torch.Tensor, "a torch.Tensor")
 
 
 @dataclass(eq=False, slots=True)
@@ -83,10 +83,10 @@ class NativeModel:
         Raises:
             SpecError: model_fn did not return one of them.
         """
-        find = _tensor_finder(self._first[mode])
+        known = tensor_getters(self._first[mode])
         getters = {}
         for name, value in values.items():
-            getters[name] = find(value)
+            getters[name] = known.get(id(value))
             if getters[name] is None and isinstance(value, torch.Tensor):
                 raise SpecError(
                     f"hooks: monitor_info[{name!r}] is a tensor that model_fn did not return.\n"
@@ -153,59 +153,6 @@ class Caller:
         return torch.autocast(self.settings.device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def check_spec(spec: ModelSpec, mode: Mode) -> None:
-    """Checks what later steps rely on.
-
-    Raises:
-        SpecError: a loss or a log_info that is no scalar, or tensors of something else.
-    """
-    for index, loss in enumerate(spec.losses):
-        where = f"loss[{index}]" if len(spec.losses) > 1 else "loss"
-        if not isinstance(loss, torch.Tensor):
-            raise _foreign(f"ModelSpec.{where}", loss)
-        if loss.dim():
-            raise not_scalar_error(where, tuple(loss.shape), mode)
-    for name, value in (spec.log_info or {}).items():
-        if not isinstance(value, (torch.Tensor, int, float, np.generic, np.ndarray)):
-            raise _foreign(f"ModelSpec.log_info[{name!r}]", value)
-        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else np.shape(value)
-        if shape:
-            raise not_scalar_error(f"log_info[{name!r}]", shape, mode)
-    for name, value in (spec.output_info or {}).items():
-        if not isinstance(value, (torch.Tensor, int, float, np.generic, np.ndarray)):
-            raise _foreign(f"ModelSpec.output_info[{name!r}]", value)
-
-
-def checked_hooks(spec: ModelSpec) -> tuple[RunHook, ...]:
-    """The hooks of a ModelSpec.
-
-    Raises:
-        SpecError: one is no RunHook.
-    """
-    for index, hook in enumerate(spec.hooks or ()):
-        if not isinstance(hook, RunHook):
-            raise SpecError(
-                f"ModelSpec.hooks[{index}] is a {type_name(hook)}; "
-                "engine 'torch' takes mox.RunHook only."
-            )
-    return tuple(spec.hooks or ())
-
-
-def checked_export_spec(spec: ModelSpec) -> ExportSpec | None:
-    """The ExportSpec of a ModelSpec.
-
-    Raises:
-        SpecError: it holds something else than tensors.
-    """
-    export = spec.export_spec
-    if export is not None:
-        for where in ("inputs_dict", "outputs_dict"):
-            for name, tensor in getattr(export, where).items():
-                if not isinstance(tensor, torch.Tensor):
-                    raise _foreign(f"ExportSpec.{where}[{name!r}]", tensor)
-    return export
-
-
 def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]:
     """Scalars as numbers, brought from the device in one go.
 
@@ -215,8 +162,7 @@ def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]
     tensors = []
     for name, value in values.items():
         tensor = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
-        if tensor.dim():
-            raise not_scalar_error(f"{where}[{name!r}]", tuple(tensor.shape), mode)
+        RULES.require_scalar(tensor, f"{where}[{name!r}]", mode)
         tensors.append(tensor)
     if any(tensor.device.type != "cpu" for tensor in tensors):
         device = next(t.device for t in tensors if t.device.type != "cpu")
@@ -232,36 +178,3 @@ def to_numpy(value: Any) -> Any:
         return np.asarray(value)
     tensor = value.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-Getter = Callable[[ModelSpec], Any]
-
-
-def _tensor_finder(spec: ModelSpec) -> Callable[[Any], Getter | None]:
-    """Returns a function: tensor of `spec` -> how to get its like from another ModelSpec.
-
-    That is how the tensors of a hook are computed again: model_fn is called again, and what it
-    returns has the same shape.
-    """
-    known = {id(tensor): getter for tensor, getter in _tensors_of(spec)}
-    return lambda tensor: known.get(id(tensor))
-
-
-def _tensors_of(spec: ModelSpec) -> Iterator[tuple[Any, Getter]]:
-    for field in ("log_info", "output_info"):
-        for key, tensor in (getattr(spec, field) or {}).items():
-            yield tensor, lambda other, f=field, k=key: getattr(other, f)[k]  # type: ignore[misc]
-    for index, loss in enumerate(spec.losses):
-        yield loss, lambda other, i=index: other.losses[i]  # type: ignore[misc]
-    for index, hook in enumerate(spec.hooks or ()):
-        for name, held in vars(hook).items():
-            if isinstance(held, Mapping):
-                for key, tensor in held.items():
-                    yield (
-                        tensor,
-                        lambda other, i=index, n=name, k=key: getattr(other.hooks[i], n)[k],  # type: ignore[misc]
-                    )
-
-
-def _foreign(where: str, value: object) -> SpecError:
-    return SpecError(f"{where} is a {type_name(value)}; engine 'torch' needs a torch.Tensor there.")

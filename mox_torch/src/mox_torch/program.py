@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 
-from mox_core.engine import (
-    Fetch,
-    Program,
-    ProgramRequest,
-    RestoreReport,
-    StepResults,
-    VariableInfo,
-)
+from mox_core.eager import EagerProgram, Rows
+from mox_core.engine import Fetch, ProgramRequest, RestoreReport, StepResults
 from mox_core.errors import EngineError
 from mox_core.spec import Mode, ModeKeys
 from mox_torch.checkpoint_files import read_tensors, write_tensors
-from mox_torch.distributed import DATA_ENDED, GO_ON, LEFT, Group
+from mox_torch.distributed import Group
 from mox_torch.export import FORMATS, example_inputs, export_program
 from mox_torch.inputs import Batch, Feed, samples_of
 from mox_torch.lr_schedulers import load_scheduler, scheduler_state
-from mox_torch.model import (
-    Caller,
-    ModelCall,
-    NativeModel,
-    check_spec,
-    checked_export_spec,
-    checked_hooks,
-    floats,
-)
+from mox_torch.model import RULES, Caller, ModelCall, NativeModel, floats
 from mox_torch.neutral import NeutralModel
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
@@ -44,7 +29,7 @@ from mox_torch.variables import Variables
 __all__ = ["TorchProgram"]
 
 
-class TorchProgram(Program):
+class TorchProgram(EagerProgram[Batch]):
     """The user's functions and their variables.
 
     Args:
@@ -56,7 +41,7 @@ class TorchProgram(Program):
     def __init__(
         self, request: ProgramRequest, settings: Settings, group: Group | None = None
     ) -> None:
-        self._group = group if request.mode == ModeKeys.TRAIN else None
+        self._group: Group | None = group if request.mode == ModeKeys.TRAIN else None
         self.request = request
         self._settings = settings
         self._batches_per_tower = settings.accumulate if request.mode == ModeKeys.TRAIN else 1
@@ -73,8 +58,6 @@ class TorchProgram(Program):
         )
         self._call = Caller(model, self._store, settings)
         self._trainer: Trainer | None = None
-        self._feed: Feed | None = None
-        self._inter_feed: Feed | None = None
         mode = request.mode
         if mode == ModeKeys.EXPORT:
             first = example_inputs(request.input_spec, settings.device)
@@ -86,12 +69,12 @@ class TorchProgram(Program):
             self._inter_feed = self._make_feed(request.inter_mode)
             with self._evaluating(), self._store:
                 inter_call = self._call(self._inter_feed.first, request.inter_mode)
-            self.inter_hooks = checked_hooks(inter_call.spec)
+            self.inter_hooks = RULES.hooks(inter_call.spec)
         self._store.freeze()
         self._synchronized = False
         self._waiting_is_dear = settings.device.type != "cpu"
         self._unseen: list[torch.Tensor] = []
-        self._variables = Variables(
+        self._variables: Variables = Variables(
             self._store, [one.state for one in self._trainer.updates] if self._trainer else []
         )
 
@@ -108,9 +91,9 @@ class TorchProgram(Program):
         without_saving = torch.autograd.graph.saved_tensors_hooks(keep, saved.__getitem__)
         with without_saving, self._gradients(), self._store:
             call = self._call(first, mode)
-        check_spec(call.spec, mode)
-        self.hooks = checked_hooks(call.spec)
-        self.export_spec = checked_export_spec(call.spec)
+        RULES.check(call.spec, mode)
+        self.hooks = RULES.hooks(call.spec)
+        self.export_spec = RULES.export_spec(call.spec)
         self._loss_names = call.spec.loss_names()
         self.input_spec = _spec_of(first)
         if mode == ModeKeys.TRAIN:
@@ -149,14 +132,6 @@ class TorchProgram(Program):
         """How many calls of model_fn make a step, not counting accumulated ones."""
         return 1 if self.request.mode == ModeKeys.EXPORT else self._settings.towers
 
-    @property
-    def global_step(self) -> int:
-        """How many updates were done."""
-        return self._variables.global_step
-
-    def start(self) -> None:
-        """Nothing to do: the first call of model_fn has made the variables."""
-
     # ---- Steps -------------------------------------------------------------------------------
 
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
@@ -173,7 +148,7 @@ class TorchProgram(Program):
                     break
                 batches = self._next_batches()
                 if self._group or not batches:
-                    results.ended = self._agree(bool(batches))
+                    results.ended = self._end_before_step(has_data=bool(batches))
                     if results.ended:
                         break
                 looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
@@ -190,13 +165,6 @@ class TorchProgram(Program):
             results.values = [self._values(tower) for tower in self._per_tower(calls)]
             results.samples = [_samples(tower) for tower in self._per_tower(calls)]
         return results
-
-    def _agree(self, has_data: bool) -> str | None:
-        """Why there is no next step, which all processes have to do together."""
-        if self._group is None:
-            return None if has_data else "data"
-        word = self._group.agree(GO_ON if has_data else DATA_ENDED)
-        return {GO_ON: None, DATA_ENDED: "data", LEFT: "others"}[word]
 
     def _next_batches(self) -> list[Batch]:
         """All batches of a step; at the end of the data fewer, but not for an update."""
@@ -266,40 +234,19 @@ class TorchProgram(Program):
     def _evaluating(self) -> _Evaluating:
         return _Evaluating(self._store.root)
 
-    def evaluate(
-        self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
-    ) -> list[tuple[dict[str, float], int | None]]:
-        """Calls model_fn in the inter mode for each batch, and looks up `values` in its result."""
-        mode = self.request.inter_mode
-        assert self._inter_feed is not None and mode is not None
-        rows: list[tuple[dict[str, float], int | None]] = []
+    @contextmanager
+    def _evaluation(self, values: Mapping[str, Any]) -> Iterator[Callable[[Batch], Rows]]:
+        """Calls model_fn in the inter mode, and looks up `values` in its result."""
+        mode, feed = self.request.inter_mode, self._inter_feed
+        assert feed is not None and mode is not None
         with self._evaluating(), self._store:
-            compute = self._call.evaluator(self._inter_feed.first, mode, values)
-            while len(rows) < steps and not (rows and stop()):
-                batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
-                if not batches:
-                    break
-                found = floats(compute(batches[0]), "hooks: monitor_info", mode)
-                rows.append((found, samples_of(batches[0])))
-        return rows
+            evaluate = self._call.evaluator(feed.first, mode, values)
+            yield lambda batch: (
+                floats(evaluate(batch), "hooks: monitor_info", mode),
+                samples_of(batch),
+            )
 
-    # ---- Variables and checkpoints -----------------------------------------------------------
-
-    def variables(self) -> dict[str, Any]:
-        """Copies of all that `save` writes."""
-        return self._variables.arrays()
-
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Sets variables, or changes nothing when a name or a shape does not fit."""
-        self._variables.assign(values)
-
-    def variable_infos(self) -> list[VariableInfo]:
-        """Describes all that `save` writes."""
-        return self._variables.infos()
-
-    def nonfinite_variables(self) -> list[str]:
-        """Names of variables that hold NaN or infinity."""
-        return self._variables.nonfinite()
+    # ---- Files -------------------------------------------------------------------------------
 
     def save(self, prefix: str) -> None:
         """Writes `<prefix>.safetensors`."""
@@ -334,18 +281,6 @@ class TorchProgram(Program):
         if export_format not in FORMATS:
             raise EngineError(f"engine 'torch' exports {', '.join(FORMATS)}, not {export_format}.")
         export_program(export_format, self._call, self._first, directory)
-
-    def close(self) -> None:
-        """Ends the workers of DataLoaders; tells the other processes how this one ended."""
-        if self._group:
-            error = sys.exc_info()[1]
-            if error is None:
-                self._group.leave()
-            else:
-                self._group.fail(error)
-        for feed in (self._feed, self._inter_feed):
-            if feed is not None:
-                feed.close()
 
 
 class _Evaluating:
