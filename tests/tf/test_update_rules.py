@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 import mox_core as mox
 import mox_tf
 from mox_core.engine import Fetch
-from mox_core.errors import EngineError, FlagError, SpecError
+from mox_core.errors import FlagError, SpecError
 
 GRADIENTS = {"a": 3.0, "b": -4.0}
 
@@ -90,7 +90,7 @@ def test_gradients_of_rows_are_clipped(bench):
     ],
 )
 def test_flags_that_do_not_fit_are_refused(bench, flags, message):
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(FlagError, match=message):
         updates(bench, **flags)
 
 

@@ -51,7 +51,10 @@ class Feed(BatchReader[Batch]):
 
     def _converted(self, item: Any, number: int) -> Batch:
         if isinstance(item, (tuple, list)):
-            return [_tensor(value, key, number, self._mode) for key, value in enumerate(item)]
+            return [
+                one if isinstance(one, torch.Tensor) else _tensor(one, key, number, self._mode)
+                for key, one in enumerate(item)
+            ]
         if isinstance(item, Mapping):
             return {key: _tensor(value, key, number, self._mode) for key, value in item.items()}
         return [_tensor(item, 0, number, self._mode)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,14 @@ import torch
 from mox_core.errors import SpecError
 from mox_core.spec import Mode, ModelSpec
 from mox_core.spec_rules import SpecRules, tensor_getters
-from mox_torch.inputs import Batch, samples_of
+from mox_torch.inputs import Batch
 from mox_torch.neutral import NeutralModel
-from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
 
 __all__ = [
     "RULES",
-    "Caller",
-    "ModelCall",
+    "InPrecision",
+    "Model",
     "NativeModel",
     "floats",
     "to_numpy",
@@ -30,43 +28,25 @@ __all__ = [
 RULES = SpecRules("torch", torch.Tensor, "a torch.Tensor")
 
 
-@dataclass(eq=False, slots=True)
-class ModelCall:
-    """One call of model_fn.
-
-    Args:
-        inputs: what it got.
-        spec: what it returned.
-    """
-
-    inputs: Batch
-    spec: ModelSpec
-
-    @property
-    def samples(self) -> int | None:
-        """The leading dimension of the first input."""
-        return samples_of(self.inputs)
-
-    def outputs(self) -> dict[str, Any]:
-        """`output_info` as arrays."""
-        return {name: to_numpy(value) for name, value in (self.spec.output_info or {}).items()}
-
-
 class NativeModel:
     """A model_fn of PyTorch, with the interface of `NeutralModel`.
 
     Args:
         model_fn: the user's function.
+        store: the variables.
     """
 
-    def __init__(self, model_fn: Callable[..., Any]) -> None:
+    def __init__(self, model_fn: Callable[..., Any], store: VariableStore) -> None:
         self._model_fn = model_fn
+        self._store = store
         self._first: dict[Mode, ModelSpec] = {}
 
     def __call__(
         self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
     ) -> ModelSpec:
         """Calls model_fn, which always computes everything."""
+        if self._store.collections:
+            self._store.collections.clear()
         spec = self._model_fn(batch, mode)
         if losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, torch.Tensor):
             return spec
@@ -102,55 +82,40 @@ class NativeModel:
         return evaluate
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Calls a model in the precision of the run, while its store is active.
+class InPrecision:
+    """A model that computes in half precision, with the interface of the others.
 
     Args:
         model: the user's functions.
-        store: the variables.
-        settings: for autocast.
+        device: kind of the device.
+        dtype: for autocast.
     """
 
-    model: NativeModel | NeutralModel
-    store: VariableStore
-    settings: Settings
+    def __init__(self, model: NativeModel | NeutralModel, device: str, dtype: torch.dtype) -> None:
+        self._model = model
+        self._precision = partial(torch.autocast, device, dtype=dtype)
 
     def __call__(
-        self, inputs: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
-    ) -> ModelCall:
-        """Runs the model; the ModelSpec has all that the mode needs.
-
-        Args:
-            inputs: one batch.
-            mode: the run mode.
-            losses_only: nobody looks at anything else.
-            update: in TRAIN, whether statistics of the data may be kept.
-        """
-        if self.store.collections:
-            self.store.collections.clear()
-        if self.settings.autocast is None:
-            spec = self.model(inputs, mode, losses_only=losses_only, update=update)
-        else:
-            with self._precision():
-                spec = self.model(inputs, mode, losses_only=losses_only, update=update)
-        return ModelCall(inputs, spec)
+        self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
+    ) -> ModelSpec:
+        """Runs the model."""
+        with self._precision():
+            return self._model(batch, mode, losses_only=losses_only, update=update)
 
     def evaluator(
-        self, inputs: Batch, mode: Mode, values: Mapping[str, Any]
+        self, batch: Batch, mode: Mode, values: Mapping[str, Any]
     ) -> Callable[[Batch], dict[str, Any]]:
         """Returns a function: batch -> what tensors of the mode's first call are then."""
-        evaluate = self.model.evaluator(inputs, mode, values)
+        evaluate = self._model.evaluator(batch, mode, values)
 
-        def in_context(batch: Batch) -> dict[str, Any]:
+        def in_precision(batch: Batch) -> dict[str, Any]:
             with self._precision():
                 return evaluate(batch)
 
-        return in_context
+        return in_precision
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        dtype = self.settings.autocast
-        return torch.autocast(self.settings.device.type, dtype=dtype, enabled=dtype is not None)
+
+Model = NativeModel | NeutralModel | InPrecision
 
 
 def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]:

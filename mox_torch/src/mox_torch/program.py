@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from math import isfinite
 from typing import Any
 
 import torch
@@ -13,13 +13,13 @@ import torch
 from mox_core.eager import EagerProgram, Rows
 from mox_core.engine import Fetch, ProgramRequest, RestoreReport, StepResults
 from mox_core.errors import EngineError
-from mox_core.spec import Mode, ModeKeys
+from mox_core.spec import Mode, ModeKeys, ModelSpec
 from mox_torch.checkpoint_files import read_tensors, write_tensors
 from mox_torch.distributed import Group
 from mox_torch.export import FORMATS, example_inputs, export_program
 from mox_torch.inputs import Batch, Feed, samples_of
 from mox_torch.lr_schedulers import load_scheduler, scheduler_state
-from mox_torch.model import RULES, Caller, ModelCall, NativeModel, floats
+from mox_torch.model import RULES, InPrecision, Model, NativeModel, floats, to_numpy
 from mox_torch.neutral import NeutralModel
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
@@ -51,12 +51,11 @@ class TorchProgram(EagerProgram[Batch]):
             trainable=settings.trainable,
             compiled=torch.compile if settings.compile else None,
         )
-        model = (
-            NeutralModel(request.model_fn, self._store)
-            if request.neutral
-            else NativeModel(request.model_fn)
-        )
-        self._call = Caller(model, self._store, settings)
+        kind = NeutralModel if request.neutral else NativeModel
+        model = kind(request.model_fn, self._store)
+        self._model: Model = model
+        if settings.autocast is not None:
+            self._model = InPrecision(model, settings.device.type, settings.autocast)
         self._trainer: Trainer | None = None
         mode = request.mode
         if mode == ModeKeys.EXPORT:
@@ -68,8 +67,8 @@ class TorchProgram(EagerProgram[Batch]):
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
             with self._evaluating(), self._store:
-                inter_call = self._call(self._inter_feed.first, request.inter_mode)
-            self.inter_hooks = RULES.hooks(inter_call.spec)
+                inter_spec = self._model(self._inter_feed.first, request.inter_mode)
+            self.inter_hooks = RULES.hooks(inter_spec)
         self._store.freeze()
         self._synchronized = False
         self._waiting_is_dear = settings.device.type != "cpu"
@@ -90,22 +89,22 @@ class TorchProgram(EagerProgram[Batch]):
         # What autograd saves would stay in memory as long as the hooks hold their tensors.
         without_saving = torch.autograd.graph.saved_tensors_hooks(keep, saved.__getitem__)
         with without_saving, self._gradients(), self._store:
-            call = self._call(first, mode)
-        RULES.check(call.spec, mode)
-        self.hooks = RULES.hooks(call.spec)
-        self.export_spec = RULES.export_spec(call.spec)
-        self._loss_names = call.spec.loss_names()
+            spec = self._model(first, mode)
+        RULES.check(spec, mode)
+        self.hooks = RULES.hooks(spec)
+        self.export_spec = RULES.export_spec(spec)
+        self._loss_names = spec.loss_names()
         self.input_spec = _spec_of(first)
         if mode == ModeKeys.TRAIN:
             self._trainer = Trainer(
                 self._store,
-                call.spec,
+                spec,
                 self.request.optimizer_fns,
                 self._settings,
                 average=self._group.average if self._group else None,
             )
         elif mode == ModeKeys.EXPORT:
-            self._first = call
+            self._example = first, spec
         saved.clear()
 
     def _adopt(self, module: torch.nn.Module) -> torch.nn.Module:
@@ -140,68 +139,69 @@ class TorchProgram(EagerProgram[Batch]):
         if self._group and not self._synchronized:
             self._group.synchronize(self._store.tensors(), self.global_step)
             self._synchronized = True
-        calls: list[ModelCall] = []
+        feed, trainer = self._feed, self._trainer
+        assert feed is not None, "a program of mode EXPORT runs no steps"
+        whole = self._settings.towers * self._batches_per_tower
+        batches: list[Batch] = []
+        specs: list[ModelSpec] = []
         with self._gradients(), self._store:
+            # Between two steps caches are cold: what little is done here costs microseconds.
             while results.steps < n:
                 if results.steps and stop():
                     results.ended = "stop"
                     break
-                batches = self._next_batches()
-                if self._group or not batches:
-                    results.ended = self._end_before_step(has_data=bool(batches))
+                batches = feed.take(whole)
+                has_data = len(batches) == whole if trainer else bool(batches)
+                if self._group or not has_data:
+                    results.ended = self._end_before_step(has_data=has_data)
                     if results.ended:
                         break
                 looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
-                calls = self._step(batches, looked_at=looked_at)
+                specs = self._step(batches, losses_only=trainer is not None and not looked_at)
                 results.steps += 1
                 if fetch.outputs:
-                    results.outputs += [call.outputs() for call in calls]
-                if self._trainer and not self._finish(results, calls):
+                    results.outputs += map(_outputs, specs)
+                if trainer and not self._update(results, trainer, specs):
                     break
         if self._unseen:
             self._look_back(results)
         results.global_step = self.global_step
-        if fetch.values and calls and looked_at:
-            results.values = [self._values(tower) for tower in self._per_tower(calls)]
-            results.samples = [_samples(tower) for tower in self._per_tower(calls)]
+        if fetch.values and specs and looked_at:
+            count = self._batches_per_tower
+            for i in range(0, len(specs), count):
+                results.values.append(self._values(specs[i : i + count]))
+                results.samples.append(_samples(batches[i : i + count]))
         return results
 
-    def _next_batches(self) -> list[Batch]:
-        """All batches of a step; at the end of the data fewer, but not for an update."""
-        assert self._feed is not None, "a program of mode EXPORT runs no steps"
-        count = self._settings.towers * self._batches_per_tower
-        batches = self._feed.take(count)
-        return batches if self._trainer is None or len(batches) == count else []
-
-    def _step(self, batches: list[Batch], *, looked_at: bool) -> list[ModelCall]:
-        mode, trainer = self.request.mode, self._trainer
-        if trainer is None:
-            return [self._call(batch, mode) for batch in batches]
-        calls = []
+    def _step(self, batches: list[Batch], *, losses_only: bool) -> list[ModelSpec]:
+        """Calls model_fn for each batch, and in TRAIN takes the gradients."""
+        model, mode, trainer = self._model, self.request.mode, self._trainer
+        specs = []
         for number, batch in enumerate(batches):
             first_tower = number < self._batches_per_tower
-            call = self._call(batch, mode, losses_only=not looked_at, update=first_tower)
-            trainer.backward(call.spec, 1.0 / len(batches))
-            calls.append(call)
-        return calls
+            spec = model(batch, mode, losses_only=losses_only, update=first_tower)
+            if trainer is not None:
+                trainer.backward(spec, 1.0 / len(batches))
+            specs.append(spec)
+        return specs
 
-    def _finish(self, results: StepResults, calls: list[ModelCall]) -> bool:
+    def _update(self, results: StepResults, trainer: Trainer, specs: list[ModelSpec]) -> bool:
         """Updates the variables; False when a loss is not finite, before the update."""
-        assert self._trainer is not None
-        if self.request.stop_on_nan and not self._are_finite(results, calls):
-            self._trainer.clear()
+        if self.request.stop_on_nan and not self._are_finite(results, specs):
+            trainer.clear()
             return False
-        self._trainer.apply(self._variables.global_step)
-        self._variables.global_step += 1
+        variables = self._variables
+        trainer.apply(variables.global_step)
+        variables.global_step += 1
         return True
 
-    def _are_finite(self, results: StepResults, calls: list[ModelCall]) -> bool:
-        losses = [loss for call in calls for loss in call.spec.losses]
+    def _are_finite(self, results: StepResults, specs: list[ModelSpec]) -> bool:
+        losses = [loss for spec in specs for loss in spec.losses]
         if self._waiting_is_dear:
             self._unseen.append(torch.stack(losses).detach())
             return True
         for loss in losses:
-            if not math.isfinite(loss.item()):
+            if not isfinite(loss.item()):
                 results.ended, results.nonfinite = "nan", self._names_of_nonfinite(losses)
                 return False
         return True
@@ -220,13 +220,9 @@ class TorchProgram(EagerProgram[Batch]):
         bad = [name for name, loss in zip(names, losses, strict=False) if not loss.isfinite()]
         return tuple(dict.fromkeys(bad))
 
-    def _per_tower(self, calls: list[ModelCall]) -> list[list[ModelCall]]:
-        count = self._batches_per_tower
-        return [calls[i : i + count] for i in range(0, len(calls), count)]
-
-    def _values(self, calls: list[ModelCall]) -> dict[str, float]:
+    def _values(self, specs: list[ModelSpec]) -> dict[str, float]:
         """`log_info`, the mean over accumulated batches."""
-        rows = [floats(c.spec.log_info or {}, "log_info", self.request.mode) for c in calls]
+        rows = [floats(one.log_info or {}, "log_info", self.request.mode) for one in specs]
         return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
     # ---- Evaluation during training ----------------------------------------------------------
@@ -240,7 +236,7 @@ class TorchProgram(EagerProgram[Batch]):
         mode, feed = self.request.inter_mode, self._inter_feed
         assert feed is not None and mode is not None
         with self._evaluating(), self._store:
-            evaluate = self._call.evaluator(feed.first, mode, values)
+            evaluate = self._model.evaluator(feed.first, mode, values)
             yield lambda batch: (
                 floats(evaluate(batch), "hooks: monitor_info", mode),
                 samples_of(batch),
@@ -280,7 +276,15 @@ class TorchProgram(EagerProgram[Batch]):
         """
         if export_format not in FORMATS:
             raise EngineError(f"engine 'torch' exports {', '.join(FORMATS)}, not {export_format}.")
-        export_program(export_format, self._call, self._first, directory)
+        inputs, spec = self._example
+        export_program(
+            export_format,
+            directory,
+            model=self._model,
+            store=self._store,
+            inputs=inputs,
+            spec=spec,
+        )
 
 
 class _Evaluating:
@@ -301,8 +305,13 @@ class _Evaluating:
             module.training = training
 
 
-def _samples(calls: list[ModelCall]) -> int | None:
-    counts = [call.samples for call in calls]
+def _outputs(spec: ModelSpec) -> dict[str, Any]:
+    """`output_info` as arrays."""
+    return {name: to_numpy(value) for name, value in (spec.output_info or {}).items()}
+
+
+def _samples(batches: list[Batch]) -> int | None:
+    counts = [samples_of(batch) for batch in batches]
     return None if None in counts else sum(counts)  # type: ignore[arg-type]
 
 
