@@ -8,7 +8,15 @@ import os
 import stat as stat_module
 from collections.abc import Iterable, Iterator, Sequence
 
-from mox_core.storage.driver import Body, Capabilities, Driver, FileSlice, ObjectInfo, Sink
+from mox_core.storage.driver import (
+    Body,
+    Capabilities,
+    Driver,
+    FileSlice,
+    ObjectInfo,
+    Recipe,
+    Sink,
+)
 from mox_core.storage.errors import (
     AccessDeniedError,
     ChangedError,
@@ -108,6 +116,10 @@ class LocalDriver(Driver):
     def local_path(self, path: str) -> str | None:
         """The path itself."""
         return path
+
+    def recipe(self) -> Recipe:
+        """Any process can."""
+        return Recipe(f"{__name__}:LocalDriver", self.scheme, self.settings)
 
     def url(self, path: str) -> str:
         """The path itself: local paths have no scheme."""

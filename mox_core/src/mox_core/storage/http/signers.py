@@ -11,14 +11,24 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import quote
+
+from mox_core.storage.auth import Settings
 
 from .request import UNRESERVED, Request
 from .times import http_date
 
-__all__ = ["Anonymous", "Credentials", "HmacSha1", "SigV4", "Signer", "UNSIGNED_PAYLOAD"]
+__all__ = [
+    "Anonymous",
+    "Credentials",
+    "HmacSha1",
+    "SigV4",
+    "Signer",
+    "UNSIGNED_PAYLOAD",
+    "with_credentials",
+]
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 # Of the names that are part of the signed resource, those that mox sends.
@@ -42,6 +52,11 @@ class Credentials:
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+
+def with_credentials(settings: Settings, found: Credentials) -> Settings:
+    """The settings that name these credentials."""
+    return replace(settings, ak=found.access_key, sk=found.secret_key, token=found.token)
 
 
 class Signer(Protocol):
