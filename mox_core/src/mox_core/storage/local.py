@@ -39,6 +39,8 @@ class WholeFile:
         path: the file to make or replace; its folder must exist.
     """
 
+    __slots__ = ("fd", "path", "temporary")
+
     def __init__(self, path: str) -> None:
         mode: int | None = None
         try:
@@ -61,8 +63,7 @@ class WholeFile:
         if mode is not None and not stat_module.S_ISREG(mode) and not stat_module.S_ISLNK(mode):
             self.fd = os.open(path, os.O_WRONLY)
             return
-        folder = os.path.dirname(path)
-        self.temporary = os.path.join(folder, f".mox-{os.urandom(8).hex()}.tmp")
+        self.temporary = f"{path[: path.rfind('/') + 1]}.mox-{os.urandom(8).hex()}.tmp"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.fd = os.open(self.temporary, flags, 0o666)
         if mode is not None:

@@ -23,6 +23,7 @@ _BUFFER = 256 * 1024
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 8
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
+_LINES = re.compile(r"(?:\r\n[^\s:]+:[^\r\n]*)*")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _HEX = re.compile(rb"[0-9a-fA-F]{1,15}")
 # Kernel time-outs cost one system call less per read than settimeout(), which polls first.
@@ -233,12 +234,13 @@ class Connection:
         status = _STATUS.fullmatch(lines[0])
         if status is None:
             raise ProtocolError(f"not an HTTP response: {lines[0][:60]!r}")
+        if not _LINES.fullmatch(text, len(lines[0])):
+            bad = next((x for x in lines[1:] if not _LINES.fullmatch(f"\r\n{x}")), "")
+            raise ProtocolError(f"malformed response header: {bad[:60]!r}")
         headers: dict[str, str] = {}
         for line in lines[1:]:
-            name, colon, value = line.partition(":")
+            name, _, value = line.partition(":")
             name = name.lower()
-            if not colon or not name or " " in name or "\t" in name:
-                raise ProtocolError(f"malformed response header: {line[:60]!r}")
             value = value.strip()
             if name == "content-length" and headers.get(name, value) != value:
                 raise ProtocolError("two different Content-Length headers")
