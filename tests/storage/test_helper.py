@@ -37,6 +37,8 @@ def store(object_store: ObjectStore, monkeypatch) -> ObjectStore:
     monkeypatch.setattr(moving, "MANY", 20)
     monkeypatch.setattr(pool, "WAITS", 1e9)
     monkeypatch.setenv("MOX_FILE_PROCESSES", "2")
+    monkeypatch.delenv("MOX_FILE_FASTPATH", raising=False)
+    monkeypatch.setattr(object_store, "closing", object_store.closing)  # `stalls` replaces it
     said = {"server": f"http://127.0.0.1:{object_store.port}", "retry_wait": 0.02}
     api.set_auth(ak=ACCESS_KEY, sk=SECRET_KEY, **said)
     return object_store
