@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import os
 import re
@@ -362,7 +362,7 @@ class HttpDriver(Driver):
             sha256 = _digest("sha256", body).hex()
         else:
             digest = _digest("md5", body)
-            headers["content-md5"] = base64.b64encode(digest).decode()
+            headers["content-md5"] = _base64(digest)
             md5 = digest.hex()
         reply = self._exchange(
             method, path, query=query, headers=headers, body=body, payload_sha256=sha256
@@ -388,7 +388,7 @@ class HttpDriver(Driver):
     def _delete_batch(self, bucket: str, keys: Sequence[str]) -> _Failures:
         body = delete_body(keys)
         headers = {
-            "content-md5": base64.b64encode(hashlib.md5(body).digest()).decode(),
+            "content-md5": _base64(hashlib.md5(body).digest()),
             "content-type": "application/xml",
         }
         reply = self._exchange(
@@ -494,7 +494,7 @@ class HttpDriver(Driver):
         for algorithm in ("sha256", "sha1", "crc32"):
             value = reply.headers.get(f"x-amz-checksum-{algorithm}", "")
             if _BASE64.fullmatch(value):  # "...-3": a digest of the digests of 3 parts
-                return f"{algorithm}:{base64.b64decode(value).hex()}"
+                return f"{algorithm}:{binascii.a2b_base64(value).hex()}"
         return ""
 
     def _encrypted(self, reply: Reply) -> bool:
@@ -534,6 +534,10 @@ class HttpDriver(Driver):
             return UnexpectedAnswerError(f"{self.url(path)}: {reply.status} {code}", resp=resp)
         after = headers.get("retry-after", "")
         return refusal(self.url(path), resp, retry_after=float(after) if after.isdecimal() else 0.0)
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def _drop(ahead: _Ahead) -> None:
