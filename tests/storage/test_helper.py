@@ -31,11 +31,10 @@ def url(request):
 
 @pytest.fixture
 def store(object_store: ObjectStore, monkeypatch) -> ObjectStore:
-    """The server, and a helper even for few files and slow servers."""
+    """The server, and a helper even for few files."""
     monkeypatch.setattr(registry.DRIVERS, "_settings", Settings())
     monkeypatch.setattr(registry.DRIVERS, "_drivers", {})
     monkeypatch.setattr(moving, "MANY", 20)
-    monkeypatch.setattr(pool, "WAITS", 1e9)
     monkeypatch.setenv("MOX_FILE_PROCESSES", "2")
     monkeypatch.delenv("MOX_FILE_FASTPATH", raising=False)
     monkeypatch.setattr(object_store, "closing", object_store.closing)  # `stalls` replaces it
@@ -186,7 +185,7 @@ def test_a_helper_ends_with_the_copy_and_leaves_no_file(store, tmp_path, number)
 import sys
 from mox_core.storage import api, helper, moving, pool
 from mox_core.storage.copying import Copier
-moving.MANY, pool.WAITS = 20, 1e9
+moving.MANY = 20
 start, attempt, begun = helper.Helper._start, Copier.attempt, []
 
 def noted(self):

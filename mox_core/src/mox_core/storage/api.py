@@ -256,8 +256,7 @@ def copy_parallel(
         dst_url: the directory that takes it, made when it is missing.
         file_list: only these, relative to src_url; a directory's name stands for all below it.
         threads: how many files at a time; 0 uses no thread at all.
-        is_processing: whether a second process may help from a thousand files on, where Python and
-            not the network is what takes the time.
+        is_processing: whether a second process may help, from a thousand files on.
         use_queue: accepted, without effect.
         progress: is told what was copied.
 

@@ -92,7 +92,6 @@ class Pool:
         self._bug: BaseException | None = None
         self._undo: dict[object, Callable[[], object]] = {}
         self._cpus = CPUS
-        self._lendable = False
         self._borrowers = threading.Condition(self._lock)
 
     def add(self, task: Task, *, first: bool = False) -> None:
@@ -175,8 +174,7 @@ class Pool:
         if self._done != FEW and (self._count < 32 or now - self._since < WINDOW):
             return
         waits = self._wall / max(self._cpu, 1e-6)
-        self._lendable = waits <= WAITS * len(self._threads)
-        if not self._lendable:
+        if waits > WAITS * len(self._threads):
             self._allowed = max(self._allowed, min(round(2 * waits), self._limit))
             self._start_threads()
         elif self._done > FEW and self._cpu > BUSY * (now - self._since):
@@ -184,7 +182,6 @@ class Pool:
             pays = round(self._cpu / self._count / locked)
             self._allowed = max(1, min(pays, self._cpus, self._limit))
             self._start_threads()
-        self._borrowers.notify_all()
         self._count, self._cpu, self._wall, self._since = 0, 0.0, 0.0, now
 
     # ---- tasks that another process runs
@@ -193,8 +190,6 @@ class Pool:
         self, kind: type[T], *, count: int, fits: Callable[[T], bool], wait: bool
     ) -> Sequence[T] | None:
         """Hands out tasks that wait here, for `settle` or `take_back`.
-
-        Nothing is lent while tasks wait for a network, where this pool's own threads do.
 
         Args:
             kind: what can be lent.
@@ -207,7 +202,7 @@ class Pool:
         """
         with self._lock:
             while not self._closed:
-                if self._lendable and (tasks := self._choose(kind, count, fits)):
+                if tasks := self._choose(kind, count, fits):
                     if len(self._files) <= WAITING // 2:
                         self._ring()
                     return tasks
