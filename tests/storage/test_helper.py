@@ -203,14 +203,16 @@ api.set_auth(ak={ACCESS_KEY!r}, sk={SECRET_KEY!r}, server="http://127.0.0.1:{sto
              client_timeout=120)
 api.copy_parallel("s3://bucket/d", {str(tmp_path)!r})
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-    ) as process:
-        pid = int(process.stdout.readline())
-        assert hangs.wait(60)
-        running = os.pidfd_open(pid)
-        process.send_signal(number)
-        assert process.wait(HANGING / 2) != 0
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            pid = int(process.stdout.readline())
+            assert hangs.wait(60)
+            running = os.pidfd_open(pid)
+            process.send_signal(number)
+            assert process.wait(HANGING / 2) != 0
+        finally:
+            process.kill()
     ended = threading.Event()
     threading.Thread(target=lambda: wait_for(running) or ended.set(), daemon=True).start()
     assert ended.wait(HANGING / 2)
