@@ -177,15 +177,17 @@ def test_when_no_helper_is_started(store, monkeypatch, tmp_path, why):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_helper_ends_with_the_copy_and_leaves_no_file(store, tmp_path, number):
+    folder = f"d-{number}"  # a late request of another test's process must not count
     for name in FILES:
-        store.put(f"d/{name}", os.urandom(3000))
+        store.put(f"{folder}/{name}", os.urandom(3000))
     # The last file is lent; what this process copies ends before.
-    hangs = stalls(store, "GET", FILES[-1], at=1000)
+    hangs = stalls(store, "GET", f"{folder}/{FILES[-1]}", at=1000)
     script = f"""
 import sys
 from mox_core.storage import api, helper, moving, pool
 from mox_core.storage.copying import Copier
 moving.MANY = 20
+helper.GRACE = pool.GRACE = pool.UNDO = 20  # machines that run tests may be slow
 start, attempt, begun = helper.Helper._start, Copier.attempt, []
 
 def noted(self):
@@ -201,7 +203,7 @@ def patient(self, job, number):
 helper.Helper._start, Copier.attempt = noted, patient
 api.set_auth(ak={ACCESS_KEY!r}, sk={SECRET_KEY!r}, server="http://127.0.0.1:{store.port}",
              client_timeout=120)
-api.copy_parallel("s3://bucket/d", {str(tmp_path)!r})
+api.copy_parallel("s3://bucket/{folder}", {str(tmp_path)!r})
 """
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -10,18 +10,21 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from mox_core.storage import pool as pools
 from mox_core.storage.auth import Settings
 from mox_core.storage.copying import Copier, Job
 from mox_core.storage.driver import Driver
 from mox_core.storage.errors import MoxFileRespException
 from mox_core.storage.helper import receive, send, unpacked
-from mox_core.storage.pool import Pool
 from mox_core.storage.retry import Stopped
 
 __all__ = ["main"]
 
 REPORT = 32
 """Files after which a report goes out at once."""
+
+GRACE = 5.0
+"""Seconds to tidy up: nobody waits for that long but a user who is gone."""
 
 PAUSE = 0.05
 """Seconds after which it goes out anyway."""
@@ -37,7 +40,8 @@ def main() -> None:
             source.interrupt()
             target.interrupt()
 
-        with contextlib.suppress(Stopped), Pool(threads, interrupt=interrupt) as pool:
+        pools.GRACE = pools.UNDO = GRACE
+        with contextlib.suppress(Stopped), pools.Pool(threads, interrupt=interrupt) as pool:
             pool.share(0, processes=processes)
             _Reporting(source, target, pool=pool, line=line).serve(parent)
             raise Stopped  # the pool then removes what is half done
@@ -53,10 +57,11 @@ def _driver(factory: str, scheme: str, settings: dict[str, Any]) -> Driver:
 class _Reporting(Copier):
     """A Copier that tells another process what became of each file."""
 
-    def __init__(self, source: Driver, target: Driver, *, pool: Pool, line: socket.socket) -> None:
-        sum_ = _Sum()
-        super().__init__(source, target, pool=pool, progress=sum_)
-        self._sum = sum_
+    def __init__(
+        self, source: Driver, target: Driver, *, pool: pools.Pool, line: socket.socket
+    ) -> None:
+        self._sum = _Sum()
+        super().__init__(source, target, pool=pool, progress=self._sum)
         self._line = line
         self._lock = threading.Lock()
         self._copied: list[int] = []

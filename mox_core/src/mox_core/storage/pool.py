@@ -52,6 +52,9 @@ its thread falls asleep, or in another thread, only when this thread runs again.
 GRACE = 0.4
 """Seconds that stopped threads get to end by themselves."""
 
+UNDO = 0.4
+"""Seconds that what undoes their work gets after that."""
+
 
 class Pool:
     """Runs tasks in at most `threads` threads, which start when there is work for them.
@@ -305,7 +308,7 @@ class Pool:
         ]
         for helper in helpers:
             helper.start()
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + UNDO
         for helper in helpers:
             helper.join(max(0.0, deadline - time.monotonic()))
 

@@ -124,7 +124,7 @@ def _fast_entries(text: str, base: str) -> tuple[str, list[ObjectInfo] | None]:
 def _objects(quote: str) -> re.Pattern[str]:
     """Takes an object apart as all servers known write it, but for the quotes around its ETag."""
     return re.compile(
-        "<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified>"
+        "<Contents><Key>([^<&]*)</Key><LastModified>([^<]*)</LastModified>"
         f'<ETag>{quote}([^<"&]*){quote}</ETag>'
         r"(?:<Checksum\w+>[^<]*</Checksum\w+>)*<Size>([0-9]{1,18})</Size>"
     )
