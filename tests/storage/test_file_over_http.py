@@ -147,7 +147,7 @@ from {package}.driver import make_driver
 settings = Settings(ak={ak!r}, sk={sk!r}, server="127.0.0.1", port={port}, is_secure=False)
 serving = DRIVERS.serving("store", make_driver("store", settings))
 serving.__enter__()
-pool.GRACE = pool.UNDO = 20  # machines that run tests may be slow
+pool.UNDO = 20  # machines that run tests may be slow
 file.copy_parallel({source!r}, {target!r})
 """
 

@@ -187,7 +187,7 @@ import sys
 from mox_core.storage import api, helper, moving, pool
 from mox_core.storage.copying import Copier
 moving.MANY = 20
-helper.GRACE = pool.GRACE = pool.UNDO = 20  # machines that run tests may be slow
+helper.GRACE = pool.UNDO = 20  # machines that run tests may be slow
 start, attempt, begun = helper.Helper._start, Copier.attempt, []
 
 def noted(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat as stat_module
 import threading
@@ -390,7 +391,8 @@ class Copier:
         except BaseException:
             close()
             raise
-        self.pool.undo_on_stop(upload, lambda: target.abort_upload(path, upload))
+        abort = functools.partial(target.retry.call, target.abort_upload, path, upload)
+        self.pool.undo_on_stop(upload, abort)
 
         def finish(parts: list[str]) -> None:
             if self.pool.stop.is_set():

@@ -23,8 +23,8 @@ __all__ = ["main"]
 REPORT = 32
 """Files after which a report goes out at once."""
 
-GRACE = 5.0
-"""Seconds to tidy up: nobody waits for that long but a user who is gone."""
+UNDO = 5.0
+"""Seconds that tidying up may take: the other process waits for a second at most, if it lives."""
 
 PAUSE = 0.05
 """Seconds after which it goes out anyway."""
@@ -40,7 +40,7 @@ def main() -> None:
             source.interrupt()
             target.interrupt()
 
-        pools.GRACE = pools.UNDO = GRACE
+        pools.UNDO = UNDO
         with contextlib.suppress(Stopped), pools.Pool(threads, interrupt=interrupt) as pool:
             pool.share(0, processes=processes)
             _Reporting(source, target, pool=pool, line=line).serve(parent)
