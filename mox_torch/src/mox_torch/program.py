@@ -66,6 +66,7 @@ class TorchProgram(EagerProgram[Batch]):
         self._build(first)
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
+            self._store.frozen = True  # what only an evaluation has would never be trained
             with self._evaluating(), self._store:
                 inter_spec = self._model(self._inter_feed.first, request.inter_mode)
             self.inter_hooks = RULES.hooks(inter_spec)
