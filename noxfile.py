@@ -83,7 +83,7 @@ def tests_torch(session: nox.Session) -> None:
     """The PyTorch tests."""
     session.install(f"torch=={PYTORCH}")
     session.install("./mox_core[testing,images]", "./mox_torch[onnx]")
-    session.install("pytest-timeout", "onnxruntime")
+    session.install("pytest-timeout", "onnxruntime", "Pillow")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/torch"]))
 
 

@@ -557,7 +557,8 @@ def test_checkpoint_show(problem, tmp_path, capsys):
     assert main(["checkpoint", "show", str(tmp_path / "model.ckpt-12"), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["step"] == 12
-    assert {"name": "weights", "shape": [2, 3], "dtype": "float32"} in data["variables"]
+    weights = {"name": "weights", "shape": [2, 3], "dtype": "float32", "state": False}
+    assert weights in data["variables"]
     total = sum(size for _, size in data["files"])
     assert lines[-1] == f"{len(data['files'])} files, {human_size(total)}"
 

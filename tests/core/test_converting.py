@@ -124,6 +124,8 @@ def test_a_run_goes_on_with_another_engine(problem, trained, tmp_path, capsys):
         f"  from     {trained / 'model.ckpt-5'} (toy)",
         "  step     5",
         "  holds    5 variables, 19 numbers",
+        "  note     a script of engine 'toy' itself made them: another engine finds only what has "
+        "its names, shapes and layouts",
     ]
     assert read_record(str(tmp_path / "other" / "model.ckpt-5"))["engine"] == "other"
 

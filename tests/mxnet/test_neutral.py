@@ -8,81 +8,29 @@ import pytest
 
 import mox_core as mox
 from mox_core import nn
-from mox_core.engine import EngineConfig, Fetch, ProgramRequest
-from mox_core.errors import SpecError
-from mox_core.flags import get_flag
+from mox_core.engine import Fetch
 from mox_core.nn.lowering import table_problems
 from mox_core.optim.spec import get_optimizer_fn
 from mox_core.spec import ModeKeys
+from mox_core.testing.image_model import image_batches, image_model
+from mox_core.testing.nn_bench import NNBench, never
 from mox_mxnet import MXNetEngine
 from mox_mxnet.nn_symbols import TABLE
 
 TRAIN, EVAL, PREDICT, EXPORT = ModeKeys.TRAIN, ModeKeys.EVAL, ModeKeys.PREDICT, ModeKeys.EXPORT
 
 
-def images_and_labels(count, *, size=9, seed=0):
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    images = random.normal(size=(count, size, size, 2)).astype(np.float32)
-    images[..., 0] += labels[:, None, None]
-    return images, labels
-
-
-def batches(count, *, batch=8):
-    return [images_and_labels(batch, seed=seed) for seed in range(count)]
-
-
-def everything(inputs, mode):
-    """A net with every kind of image operation, and operations that leave the image layout."""
-    images, labels = inputs
-    x = nn.conv2d(
-        images,
-        8,
-        kernel_size=3,
-        stride=2,
-        normalizer_fn=nn.batch_norm,
-        normalizer_params={"decay": 0.8},
-        scope="conv1",
-    )
-    x = nn.lrn(x)
-    y = nn.separable_conv2d(x, 8, kernel_size=3, depth_multiplier=2, scope="separable")
-    x = nn.concat([x + y, nn.max_pool2d(x, 3, stride=1, padding="SAME")], axis=3)
-    x = nn.avg_pool2d(x, 2, padding="SAME")
-    x = nn.pad(x, [(0, 0), (1, 0), (0, 1), (0, 0)])
-    x = x * nn.sigmoid(nn.reduce_mean(x, axes=(1, 2), keepdims=True))
-    x = nn.flatten(nn.max_pool2d(x, 2, padding="SAME"))
-    logits = nn.fully_connected(x, 3, activation_fn=None, scope="logits")
-    loss = nn.sparse_softmax_cross_entropy(logits, labels)
-    info = {"loss": loss, "accuracy": nn.accuracy(logits, labels)}
-    export = mox.ExportSpec({"images": images}, {"logits": logits}) if mode == EXPORT else None
-    return mox.ModelSpec(
-        loss=loss, log_info=info, output_info={"logits": logits, **info}, export_spec=export
-    )
-
-
 @pytest.fixture
 def build():
-    programs = []
+    """Builds programs: `build(mode, batches)`."""
+    bench = NNBench(MXNetEngine)
 
-    def build(mode, data=(), *, model_fn=everything, towers=1, **request):
-        engine = MXNetEngine()
-        engine.setup(EngineConfig(towers=towers, get_flag=get_flag))
-        if mode == TRAIN:
-            request.setdefault("optimizer_fns", (get_optimizer_fn("momentum", 0.05),))
-        program = engine.build(
-            ProgramRequest(mode, lambda mode: data, model_fn, neutral=True, **request)
-        )
-        program.start()
-        programs.append(program)
-        return program
+    def build(mode, data=(), *, model_fn=image_model, **request):
+        request.setdefault("optimizers", [get_optimizer_fn("momentum", 0.05)])
+        return bench.build(mode, data, model_fn, **request)
 
     yield build
-    for program in programs:
-        program.close()
-
-
-def never():
-    return False
+    bench.close()
 
 
 def losses(program, count):
@@ -95,7 +43,7 @@ def test_the_table_has_every_operation():
 
 
 def test_weights_lie_as_mxnet_wants_them(build):
-    program = build(TRAIN, batches(1))
+    program = build(TRAIN, image_batches(1))
     native = {variable.name: variable.arrays[0] for variable in program._model_variables}
     assert native["conv1/weights"].shape == (8, 2, 3, 3)
     assert program.variables()["conv1/weights"].shape == (3, 3, 2, 8)
@@ -106,7 +54,7 @@ def test_weights_lie_as_mxnet_wants_them(build):
 
 
 def test_trains_evaluates_predicts_and_exports(build, tmp_path):
-    data = batches(40)
+    data = image_batches(40)
     trained = build(TRAIN, data)
     first = losses(trained, 1)[0][0]
     trained.run_steps(38, Fetch(), never)
@@ -149,7 +97,7 @@ def test_exports_to_onnx(build, tmp_path):
             export_spec=mox.ExportSpec({"images": images}, {"logits": logits}),
         )
 
-    data = batches(1)
+    data = image_batches(1)
     predicted = build(PREDICT, data, model_fn=model_fn)
     logits = predicted.run_steps(1, Fetch(outputs=True), never).outputs[0]["logits"]
     program = build(EXPORT, input_spec=predicted.input_spec, model_fn=model_fn)
@@ -157,36 +105,6 @@ def test_exports_to_onnx(build, tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path / "model" / "model.onnx"))
     (got,) = session.run(None, {"images": data[0][0]})
     np.testing.assert_allclose(got, logits, rtol=1e-3, atol=1e-5)
-
-
-def test_a_restored_program_continues_exactly(build, tmp_path):
-    data = batches(6)
-    optimizer = (get_optimizer_fn("adam", 0.01),)
-    whole, begun = (build(TRAIN, data, optimizer_fns=optimizer) for _ in range(2))
-    expected = losses(whole, 6)
-    losses(begun, 3)
-    begun.save(str(tmp_path / "a"))
-    resumed = build(TRAIN, data[3:], optimizer_fns=optimizer)
-    assert not resumed.restore(str(tmp_path / "a"), lambda name: True).missing_state
-    np.testing.assert_allclose(losses(resumed, 3), expected[3:], rtol=1e-5)
-
-
-def test_only_the_first_tower_moves_the_averages(build):
-    data = batches(2)
-    two, one = build(TRAIN, data, towers=2), build(TRAIN, data)
-    assert len(losses(two, 1)[0]) == 2
-    losses(one, 1)
-    moving = "conv1/BatchNorm/moving_mean"
-    np.testing.assert_allclose(two.variables()[moving], one.variables()[moving], rtol=1e-5)
-
-
-def test_steps_that_nobody_looks_at_train_all_the_same(build):
-    data = batches(6)
-    together, apart = build(TRAIN, data), build(TRAIN, data)
-    together.run_steps(6, Fetch(), never)
-    losses(apart, 6)
-    for name, array in apart.variables().items():
-        np.testing.assert_allclose(together.variables()[name], array, rtol=1e-4, atol=1e-5)
 
 
 def test_large_and_small_variables_are_updated_alike(build):
@@ -199,8 +117,8 @@ def test_large_and_small_variables_are_updated_alike(build):
         )
         return mox.ModelSpec(loss=nn.l2_loss(small - 3.0) + nn.l2_loss(large - 3.0))
 
-    optimizer = (get_optimizer_fn("rmsprop", 0.1, momentum=0.5),)
-    program = build(TRAIN, batches(5), model_fn=model_fn, optimizer_fns=optimizer)
+    optimizer = [get_optimizer_fn("rmsprop", 0.1, momentum=0.5)]
+    program = build(TRAIN, image_batches(5), model_fn=model_fn, optimizers=optimizer)
     program.run_steps(5, Fetch(), never)
     found = program.variables()
     assert found["small"][0] > 1.1
@@ -212,15 +130,9 @@ def test_a_later_loss_that_is_not_finite_is_found_two_steps_late(build):
         logits = nn.fully_connected(nn.flatten(inputs[0]), 3, activation_fn=None)
         return mox.ModelSpec(loss=nn.sparse_softmax_cross_entropy(logits, inputs[1]))
 
-    data = batches(6)
+    data = image_batches(6)
     data[2][0][:] = np.nan
     program = build(TRAIN, data, model_fn=model_fn)
     results = program.run_steps(6, Fetch(), never)
     assert (results.steps, results.ended, results.nonfinite) == (3, "nan", ("loss",))
     assert program.nonfinite_variables(), "that is what keeps a checkpoint from being written"
-
-
-def test_a_batch_of_another_image_size_is_refused(build):
-    program = build(TRAIN, [images_and_labels(4, size=9), images_and_labels(4, size=10)])
-    with pytest.raises(SpecError, match=r"(?s)\(4, 10, 10, 2\).*\(None, 9, 9, 2\)"):
-        program.run_steps(2, Fetch(), never)

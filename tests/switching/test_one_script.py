@@ -105,3 +105,24 @@ def test_a_checkpoint_of_another_engine_is_named(example, engines, tmp_path):
         train(example, second, str(tmp_path), steps=2)
     assert f"is of engine {first!r}, and this run uses {second!r}" in str(error.value)
     assert f"--to {second}" in str(error.value)
+
+
+def test_every_engine_loads_a_checkpoint_of_tensorflow(example, engines, tmp_path):
+    """Without a conversion, and with the optimizer's state."""
+    if "tf" not in engines:
+        pytest.skip("TensorFlow has to write one")
+    train(example, "tf", str(tmp_path), steps=5, optimizer="adam")
+    prefix = str(tmp_path / "model.ckpt-5")
+    losses = {
+        name: example.evaluate(
+            example.mnist_data.DIGITS, None, engine=name, checkpoint_path=prefix
+        ).metrics["loss"]
+        for name in engines
+    }
+    assert list(losses.values()) == pytest.approx([losses["tf"]] * len(engines), rel=1e-4)
+    went_on = [
+        train(example, name, steps=10, optimizer="adam", checkpoint_path=prefix) for name in engines
+    ]
+    for one in went_on:
+        assert len(one) == 5
+        np.testing.assert_allclose(one, went_on[0], rtol=1e-3)

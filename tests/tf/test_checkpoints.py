@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import mox_core as mox
 import mox_tf
 from mox_core.engine import Fetch, VariableInfo
 from mox_core.errors import CheckpointError, SpecError
+from mox_core.tf_checkpoint import TensorFlowCheckpoint
 
 
 def ones(mode):
@@ -209,3 +211,29 @@ def test_nan_and_infinity_are_found(bench):
     assert program.nonfinite_variables() == []
     program.assign({"net/bias": [0, 0, np.inf, 0], "net/weights/Momentum": WEIGHTS * np.nan})
     assert sorted(program.nonfinite_variables()) == ["net/bias", "net/weights/Momentum"]
+
+
+@pytest.mark.parametrize("name", ["bundle.ckpt", "old.ckpt"])
+def test_tensorflows_files_are_read_without_it(monkeypatch, tmp_path, name):
+    """The same arrays as TensorFlow's own reader finds; 6,000 more make an index of many blocks."""
+    folder = Path(__file__).parents[1] / "core" / "tf_checkpoints"
+    monkeypatch.syspath_prepend(str(folder))
+    import write as writer
+
+    one = np.arange(3, dtype=np.float32)
+    more = [
+        (f"a_long_name_of_a_scope_that_fills_the_index_soon_{i}/w", "", one) for i in range(6000)
+    ]
+    writer.write(tmp_path, more if name == "bundle.ckpt" else more[:10])
+    prefix = str(tmp_path / name)
+    found, reader = TensorFlowCheckpoint.find(prefix), tf.train.NewCheckpointReader(prefix)
+    dtypes = {key: dtype.name for key, dtype in reader.get_variable_to_dtype_map().items()}
+    assert {info.name: info.dtype for info in found.infos()} == dtypes
+    arrays = found.arrays()
+    assert arrays.keys() == dtypes.keys() - {"text"}
+    for key, array in arrays.items():
+        if name == "old.ckpt" and (key.startswith("parts/") or key == "dtypes/float16"):
+            wanted = writer.values()[key]  # which that reader cannot do
+        else:
+            wanted = reader.get_tensor(key)
+        np.testing.assert_array_equal(array, wanted.astype(array.dtype), err_msg=key)

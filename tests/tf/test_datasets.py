@@ -26,6 +26,9 @@ from mox_tf.datasets.tfrecord_common import (
     ImageClassificationTFRecordMetadata,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from sample_files import kinds_of_image_files  # noqa: E402
+
 cv2 = pytest.importorskip("cv2")
 
 
@@ -110,6 +113,21 @@ def test_samples_with_all_their_features(meta, folder):
     for image, _, _, name, content in rows:
         assert content == (folder / name.decode()).read_bytes()
         assert (image == decode_image(content)).all()
+
+
+def test_all_kinds_of_image_files_become_the_same_rgb_as_elsewhere(tmp_path):
+    files = kinds_of_image_files()
+    del files["tiff"], files["animated webp"]  # the latter by recent versions of TensorFlow only
+    (tmp_path / "a").mkdir()
+    for name, content in files.items():
+        (tmp_path / "a" / f"{name}.jpg").write_bytes(content)  # the content counts
+    rows = raw(mox.ImageClassificationRawMetadata(str(tmp_path)), ["image", "image_name"],
+               num_epochs=1)  # fmt: skip
+    images = {Path(name.decode()).stem: image for image, name in rows}
+    assert images.keys() == files.keys()
+    for name, image in images.items():
+        away = np.abs(image.astype(int) - decode_image(files[name])).max()
+        assert away <= (name in ("cmyk", "16 bits")), name
 
 
 def test_batches_resized_to_the_nearest_pixel_with_one_hot_labels(meta, folder):

@@ -13,7 +13,7 @@ import mox_core as mox
 import mox_tf
 from mox_core import optim
 from mox_core.engine import Fetch
-from mox_core.errors import EngineError, SpecError
+from mox_core.errors import FlagError, SpecError
 
 
 def ones(mode):
@@ -193,10 +193,9 @@ def test_the_loss_scale_changes_no_result(bench, towers):
     assert program.variables()["w"] == pytest.approx(1 - 0.1 * 2)
 
 
-@pytest.mark.parametrize("value", ["much", 0.0])
-def test_a_loss_scale_that_is_no_number_is_refused(bench, value):
-    with pytest.raises(EngineError, match="loss_scale"):
-        bench.train(ones, square, flags={"loss_scale": value})
+def test_a_loss_scale_that_is_no_number_is_refused(bench):
+    with pytest.raises(FlagError, match="loss_scale"):
+        bench.train(ones, square, flags={"loss_scale": "much"})
 
 
 # ---- What is refused -----------------------------------------------------------------------------

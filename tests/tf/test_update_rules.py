@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 import mox_core as mox
 import mox_tf
 from mox_core.engine import Fetch
-from mox_core.errors import EngineError, FlagError, SpecError
+from mox_core.errors import SpecError
 
 GRADIENTS = {"a": 3.0, "b": -4.0}
 
@@ -81,25 +81,6 @@ def test_gradients_of_rows_are_clipped(bench):
         bench.run(program, 1)
         expected = [[0], [moved], [0], [moved]]
         np.testing.assert_allclose(program.variables()["table"], expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"gradient_clip": 1.0}, "gradient_clip_type is None"),
-        ({"gradient_clip_type": "norm"}, "gradient_clip is None"),
-        ({"gradient_clip_type": "value", "gradient_clip": 0.0}, "gradient_clip is 0.0"),
-        ({"loss_scale": -1.0}, "loss_scale is -1.0"),
-    ],
-)
-def test_flags_that_do_not_fit_are_refused(bench, flags, message):
-    with pytest.raises(EngineError, match=message):
-        updates(bench, **flags)
-
-
-def test_a_pattern_that_is_none_is_refused(bench):
-    with pytest.raises(FlagError, match="trainable_include_patterns: '\\(' is not"):
-        updates(bench, trainable_include_patterns="(")
 
 
 # ---- Trainable patterns --------------------------------------------------------------------------

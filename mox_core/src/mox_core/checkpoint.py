@@ -28,6 +28,7 @@ from mox_core.errors import CheckpointError, ProcessLostError
 from mox_core.storage.api import copy_parallel, is_directory, read, scan_dir
 from mox_core.storage.copying import scratch
 from mox_core.storage.urls import is_remote
+from mox_core.tf_checkpoint import TensorFlowCheckpoint
 
 __all__ = [
     "CheckpointInfo",
@@ -198,7 +199,10 @@ def describe_checkpoint(path: str) -> CheckpointInfo:
         record.get("mox_version"),
         record.get("time"),
         files,
-        [VariableInfo(name, tuple(shape), dtype) for name, shape, dtype in record["variables"]],
+        [
+            VariableInfo(name, tuple(shape), dtype, name in record.get("state", ()))
+            for name, shape, dtype in record["variables"]
+        ],
         record.get("hooks", {}),
     )
 
@@ -229,6 +233,7 @@ class CheckpointStore:
         *,
         variables: list[VariableInfo],
         hooks: Mapping[str, Any],
+        neutral: bool | None = None,
     ) -> str:
         """Saves a checkpoint and returns its prefix.
 
@@ -237,6 +242,7 @@ class CheckpointStore:
             write: writes the engine's files at the prefix that it gets.
             variables: for the record.
             hooks: key -> JSON state, for the record.
+            neutral: whether a script over `mox_core.nn` made the variables; None: not known.
 
         Raises:
             CheckpointError: the disk is full, or writing failed otherwise; what was there before
@@ -254,7 +260,9 @@ class CheckpointStore:
                 "time": time.time(),
                 "files": {entry.name: entry.stat().st_size for entry in os.scandir(staging)},
                 "variables": [[v.name, list(v.shape), v.dtype] for v in variables],
+                "state": [v.name for v in variables if v.state],
                 "hooks": dict(hooks),
+                "neutral": neutral,
             }
             if not record["files"]:
                 raise CheckpointError(f"the engine {self._engine!r} wrote no file for {name}.")
@@ -434,6 +442,9 @@ def _look_inside(prefix: str) -> list[VariableInfo] | None:
 
 
 def _ask_engines(prefix: str) -> list[VariableInfo] | None:
+    of_tensorflow = TensorFlowCheckpoint.find(prefix)
+    if of_tensorflow is not None:
+        return of_tensorflow.infos()
     found = engine_that_reads(prefix)
     return None if found is None else found[1]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from mox_core.safetensors_file import SUFFIX, read_arrays, write_arrays
 from mox_core.storage.api import copy, copy_parallel, exists, is_directory
 from mox_core.storage.copying import scratch
 from mox_core.storage.urls import is_remote
+from mox_core.tf_checkpoint import TensorFlowCheckpoint
 
 __all__ = ["SAFETENSORS", "Converted", "convert_checkpoint"]
 
@@ -51,6 +52,7 @@ class Converted:
         step: the global step; None when the source does not tell.
         variables: those that were written.
         left_out: names of those that hold no numbers.
+        neutral: whether a script over `mox_core.nn` made them; None: not known.
     """
 
     source: str
@@ -59,6 +61,7 @@ class Converted:
     step: int | None
     variables: list[VariableInfo]
     left_out: tuple[str, ...] = ()
+    neutral: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,16 @@ class _Contents:
         engine: what wrote it.
         values: name -> array.
         step: the global step, or None.
-        hooks: the state of hooks, by their key.
+        left_out: names of what holds no numbers, where `values` is without it.
+        record: mox's own, or nothing.
     """
 
     source: str
     engine: str
     values: Mapping[str, Any]
     step: int | None
-    hooks: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def convert_checkpoint(source: str, target: str, *, to: str) -> Converted:
@@ -102,8 +107,12 @@ def convert_checkpoint(source: str, target: str, *, to: str) -> Converted:
     _check_free(target, engine)
     contents = _read(source)
     values, left_out = _numbers(contents.values)
+    left_out = [*contents.left_out, *left_out]
+    record = contents.record
+    state = frozenset(record.get("state", ()))
     variables = [
-        VariableInfo(name, tuple(array.shape), str(array.dtype)) for name, array in values.items()
+        VariableInfo(name, tuple(array.shape), str(array.dtype), name in state)
+        for name, array in values.items()
     ]
     if not variables:
         raise CheckpointError(f"{contents.source} holds no variables; there is nothing to convert.")
@@ -120,7 +129,8 @@ def convert_checkpoint(source: str, target: str, *, to: str) -> Converted:
                 contents.step or 0,
                 lambda prefix: engine.write_variables(prefix, values),
                 variables=variables,
-                hooks=contents.hooks,
+                hooks=record.get("hooks", {}),
+                neutral=record.get("neutral"),
             )
             path = os.path.join(target, os.path.basename(written))
             if here != target:
@@ -128,7 +138,13 @@ def convert_checkpoint(source: str, target: str, *, to: str) -> Converted:
                 copy_parallel(here, target, file_list=files)
                 copy(os.path.join(here, POINTER), os.path.join(target, POINTER))
     return Converted(
-        contents.source, contents.engine, path, contents.step, variables, tuple(left_out)
+        contents.source,
+        contents.engine,
+        path,
+        contents.step,
+        variables,
+        tuple(left_out),
+        record.get("neutral"),
     )
 
 
@@ -169,27 +185,39 @@ def _fetched(path: str, read: Callable[[str], T]) -> T:
 
 
 def _read_checkpoint(prefix: str, local: str) -> _Contents:
-    record = read_record(local)
-    if record is not None:
-        engine = get_manager().select("engine", str(record.get("engine")))
+    record = read_record(local) or {}
+    left_out: Sequence[str] = ()
+    values: Mapping[str, Any] | None
+    of_tensorflow = TensorFlowCheckpoint.find(local)
+    if of_tensorflow is not None:  # whatever is installed
+        writer = str(record.get("engine", "TensorFlow's format"))
+        values, left_out = of_tensorflow.arrays(), of_tensorflow.without_numbers()
     else:
-        found = engine_that_reads(local)
-        if found is None:
-            names = ", ".join(get_manager().names("engine")) or "none"
-            raise CheckpointError(
-                f"{prefix} is no checkpoint that an installed engine reads (installed: {names}).\n"
-                "  Install the one that wrote it, or check the path."
-            )
-        engine = found[0]
-    values = engine.read_variables(local)
+        engine = _engine_of(prefix, local, record)
+        writer, values = engine.name, engine.read_variables(local)
     if values is None:
         raise CheckpointError(
-            f"{prefix} cannot be read: engine {engine.name!r} finds no checkpoint of its own there."
+            f"{prefix} cannot be read: engine {writer!r} finds no checkpoint of its own there."
         )
     step = _step(values)
     if step is None:
         step = record.get("step") if record else step_in_name(prefix)
-    return _Contents(prefix, engine.name, values, step, record.get("hooks", {}) if record else {})
+    return _Contents(prefix, writer, values, step, left_out, record)
+
+
+def _engine_of(prefix: str, local: str, record: Mapping[str, Any]) -> Engine:
+    """The engine that wrote a checkpoint, or one that reads it."""
+    if record:
+        written_by: Engine = get_manager().select("engine", str(record.get("engine")))
+        return written_by
+    found = engine_that_reads(local)
+    if found is None:
+        names = ", ".join(get_manager().names("engine")) or "none"
+        raise CheckpointError(
+            f"{prefix} is no checkpoint that an installed engine reads (installed: {names}).\n"
+            "  Install the one that wrote it, or check the path."
+        )
+    return found[0]
 
 
 def _step(values: Mapping[str, Any]) -> int | None:

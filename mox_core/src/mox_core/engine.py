@@ -195,11 +195,19 @@ class StepResults:
 
 @dataclass(frozen=True)
 class VariableInfo:
-    """Name (neutral, tower-free), shape and dtype name of one variable."""
+    """Name (neutral, tower-free), shape and dtype name of one variable.
+
+    Args:
+        name: with scopes.
+        shape: its shape.
+        dtype: name of its dtype.
+        state: it is no variable of the model: an optimizer's, or the global step.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    state: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,23 @@
-"""Flags that hold regular expressions of variable names, separated by commas."""
+"""Names of variables: flags that hold regular expressions of them, and scopes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mox_core.errors import FlagError
 
-__all__ = ["is_trainable", "read_patterns"]
+__all__ = ["in_scopes", "is_trainable", "read_patterns"]
+
+
+def in_scopes(name: str, scopes: Sequence[str] | None) -> bool:
+    """Whether a variable lies in one of the scopes; None means all."""
+    return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)
 
 
 def read_patterns(get_flag: Callable[[str], Any], flag: str) -> tuple[re.Pattern[str], ...]:
-    """The regular expressions of a flag.
+    """The regular expressions of a flag, which commas separate.
 
     Args:
         get_flag: reads a flag.

@@ -109,7 +109,7 @@ class ExportSpec:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class ModelSpec:
     """What `model_fn` returns (manual 004, section 2, ModelSpec).
 
@@ -138,25 +138,43 @@ class ModelSpec:
     hooks: Sequence[Any] | None = None
     output_dict: Mapping[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        if self.output_dict is not None:
-            if self.output_info is not None:
+    # Not the one of dataclasses: an eager engine makes a ModelSpec in every step, and setting the
+    # attributes of a frozen one in the usual way takes longer than all checks.
+    def __init__(
+        self,
+        loss: Any = None,
+        var_scopes: Sequence[Any] | None = None,
+        log_info: Mapping[str, Any] | None = None,
+        output_info: Mapping[str, Any] | None = None,
+        export_spec: ExportSpec | None = None,
+        hooks: Sequence[Any] | None = None,
+        output_dict: Mapping[str, Any] | None = None,
+    ) -> None:
+        if output_dict is not None:
+            if output_info is not None:
                 raise SpecError("ModelSpec got both output_info and output_dict; give one.")
-            object.__setattr__(self, "output_info", self.output_dict)
-        # An eager engine makes one in every step, so this counts microseconds.
-        if self.log_info is not None:
-            _check_names("ModelSpec.log_info", self.log_info)
-        if self.output_info is not None:
-            _check_names("ModelSpec.output_info", self.output_info)
-        if self.export_spec is not None and not isinstance(self.export_spec, ExportSpec):
+            output_info = output_dict
+        fields = self.__dict__
+        fields["loss"] = loss
+        fields["var_scopes"] = var_scopes
+        fields["log_info"] = log_info
+        fields["output_info"] = output_info
+        fields["export_spec"] = export_spec
+        fields["hooks"] = hooks
+        fields["output_dict"] = output_dict
+        if log_info is not None:
+            _check_names("ModelSpec.log_info", log_info)
+        if output_info is not None:
+            _check_names("ModelSpec.output_info", output_info)
+        if export_spec is not None and not isinstance(export_spec, ExportSpec):
             raise SpecError(
-                f"ModelSpec.export_spec is a {type(self.export_spec).__name__}; "
+                f"ModelSpec.export_spec is a {type(export_spec).__name__}; "
                 "it has to be a mox.ExportSpec."
             )
-        if self.hooks is not None and not isinstance(self.hooks, (list, tuple)):
-            raise SpecError(f"ModelSpec.hooks is a {type(self.hooks).__name__}; give a list.")
-        if self.var_scopes is not None:
-            self._check_var_scopes(self.var_scopes)
+        if hooks is not None and not isinstance(hooks, (list, tuple)):
+            raise SpecError(f"ModelSpec.hooks is a {type(hooks).__name__}; give a list.")
+        if var_scopes is not None:
+            self._check_var_scopes(var_scopes)
 
     def _check_var_scopes(self, scopes: object) -> None:
         if isinstance(self.loss, (list, tuple)):

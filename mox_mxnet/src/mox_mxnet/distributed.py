@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mox_core.eager import DATA_ENDED, GO_ON, LEFT, Processes
 from mox_core.engine import Cluster
 from mox_core.errors import EngineError
 from mox_mxnet.importing import load
@@ -22,12 +23,13 @@ from mox_mxnet.importing import load
 if TYPE_CHECKING:
     from mox_mxnet.variables import Variable
 
-__all__ = ["DATA_ENDED", "GO_ON", "LEFT", "Group", "join"]
+__all__ = ["Group", "join"]
 
 mx = load()
 
-GO_ON, DATA_ENDED, LEFT, _FAILED = 0, 1, 2, 3
-"""What a process says before a step; the largest number decides for all."""
+_FAILED = "failed"
+_WORDS = (GO_ON, DATA_ENDED, LEFT, _FAILED)
+"""The last of them that a process says decides for all."""
 
 _VARIABLES = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
 _LONGEST_ERROR = 500
@@ -62,7 +64,7 @@ def join(get_flag: Callable[[str], Any]) -> Group | None:
     return Group(_kvstore, int(_kvstore.rank if own is None else own))
 
 
-class Group:
+class Group(Processes):
     """The processes that train together.
 
     Args:
@@ -70,8 +72,10 @@ class Group:
         rank: this process's number. The kvstore has numbers of its own.
 
     Attributes:
-        cluster: this process's place among them.
+        skip_step: takes part in the exchange of a step's gradients without any.
     """
+
+    skip_step: Callable[[], None] | None = None
 
     def __init__(self, kvstore: Any, rank: int) -> None:
         self.kvstore = kvstore
@@ -86,23 +90,23 @@ class Group:
         mx.nd.waitall()
         self.kvstore._barrier()
 
-    def agree(self, word: int, error: str = "") -> int:
+    def agree(self, word: str, error: str = "") -> str:
         """Tells the others what this process wants, and returns what all do then.
 
         Raises:
             EngineError: another process failed; with its error.
         """
-        words = self._everyones("words", np.array([word], np.float32))[:, 0]
-        answer = int(words.max())
+        said = self._everyones("words", np.array([_WORDS.index(word)], np.float32))[:, 0]
+        answer = _WORDS[int(said.max())]
         self._ended = answer != GO_ON
         self._in_step = answer == GO_ON
         if answer == _FAILED:
             codes = np.zeros(_LONGEST_ERROR, np.float32)
             encoded = error.encode()[:_LONGEST_ERROR]
             codes[: len(encoded)] = list(encoded)
-            said = self._everyones("errors", codes)
-            rank = int(words.argmax())
-            text = bytes(said[rank].astype(np.uint8)).rstrip(b"\0").decode(errors="replace")
+            errors = self._everyones("errors", codes)
+            rank = int(said.argmax())
+            text = bytes(errors[rank].astype(np.uint8)).rstrip(b"\0").decode(errors="replace")
             if word != _FAILED:
                 raise OtherProcessError(f"rank {rank} failed: {text}")
         return answer
@@ -147,21 +151,16 @@ class Group:
         if self._started and not self._ended:
             self.agree(LEFT)
 
-    def fail(self, error: BaseException, skip_step: Callable[[], None]) -> None:
-        """Tells the others the error of this process.
-
-        Args:
-            error: what ends it.
-            skip_step: takes part in the exchange of gradients without any.
-        """
+    def fail(self, error: BaseException) -> None:
+        """Tells the others the error of this process."""
         if isinstance(error, OtherProcessError):
             return
         if not self._started or self._ended:
             # The others cannot be told, and at its end MXNet would wait for them for ever.
             mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self.kvstore.handle, ctypes.c_int(0))
             return
-        if self._in_step:
-            skip_step()
+        if self._in_step and self.skip_step is not None:
+            self.skip_step()
         self.agree(_FAILED, f"{type(error).__name__}: {error}")
 
     def _everyones(self, key: str, mine: Any) -> Any:

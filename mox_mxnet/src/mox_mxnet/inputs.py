@@ -9,9 +9,10 @@ import numpy as np
 
 from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
+from mox_core.spec_rules import type_name
 from mox_mxnet.importing import load
 
-__all__ = ["Batch", "Feed", "check_samples", "items_of", "placed", "samples_of", "type_name"]
+__all__ = ["Batch", "Feed", "check_samples", "items_of", "placed", "samples_of"]
 
 mx = load()
 
@@ -114,10 +115,3 @@ def samples_of(batch: Mapping[Any, Any] | list[Any]) -> int | None:
 def items_of(batch: Mapping[Any, Any] | list[Any]) -> list[tuple[Any, Any]]:
     """(position or name, array) of each input."""
     return list(batch.items() if isinstance(batch, Mapping) else enumerate(batch))
-
-
-def type_name(value: object) -> str:
-    """The type of a value as an error message names it, with its framework."""
-    kind = type(value)
-    root = kind.__module__.partition(".")[0]
-    return kind.__name__ if root == "builtins" else f"{root} {kind.__name__}"

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mox_core.errors import SpecError
-from mox_core.hooks.base import RunHook
-from mox_core.spec import ExportSpec, Mode, ModelSpec, not_scalar_error
+from mox_core.spec import Mode, ModelSpec
+from mox_core.spec_rules import SpecRules, tensor_getters
 from mox_mxnet.importing import load
-from mox_mxnet.inputs import Batch, check_samples, placed, samples_of, type_name
+from mox_mxnet.inputs import Batch, check_samples, placed, samples_of
 from mox_mxnet.store import VariableStore
 
-__all__ = [
-    "ModelCall",
-    "NativeModel",
-    "check_spec",
-    "checked_export_spec",
-    "checked_hooks",
-    "floats",
-    "to_numpy",
-]
+__all__ = ["RULES", "ModelCall", "NativeModel", "floats", "to_numpy"]
 
 mx = load()
 NDArray = mx.nd.NDArray
+
+# Reductions of MXNet's have the shape (1,).
+RULES = SpecRules("mxnet", NDArray, "a mx.nd.NDArray", scalar_shapes=((), (1,)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +88,7 @@ class NativeModel:
         Raises:
             SpecError: model_fn did not return one of them.
         """
-        known = {id(tensor): getter for tensor, getter in _tensors_of(self._first[mode])}
+        known = tensor_getters(self._first[mode])
         getters = {}
         for name, value in values.items():
             getters[name] = known.get(id(value))
@@ -125,68 +120,6 @@ class NativeModel:
             return self._model_fn(inputs, mode)
 
 
-def check_spec(spec: ModelSpec, mode: Mode) -> None:
-    """Checks what later steps rely on.
-
-    Raises:
-        SpecError: a loss or a log_info that is no scalar, or tensors of something else.
-    """
-    for index, loss in enumerate(spec.losses):
-        where = f"loss[{index}]" if len(spec.losses) > 1 else "loss"
-        if not isinstance(loss, NDArray):
-            raise _foreign(f"ModelSpec.{where}", loss)
-        if not _is_scalar(loss):
-            raise not_scalar_error(where, tuple(loss.shape), mode)
-    for name, value in (spec.log_info or {}).items():
-        if not _is_array(value):
-            raise _foreign(f"ModelSpec.log_info[{name!r}]", value)
-        if not _is_scalar(value):
-            raise not_scalar_error(f"log_info[{name!r}]", tuple(np.shape(value)), mode)
-    for name, value in (spec.output_info or {}).items():
-        if not _is_array(value):
-            raise _foreign(f"ModelSpec.output_info[{name!r}]", value)
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (NDArray, int, float, np.generic, np.ndarray))
-
-
-def _is_scalar(value: Any) -> bool:
-    """Reductions of MXNet's have the shape (1,)."""
-    shape = value.shape if isinstance(value, NDArray) else np.shape(value)
-    return tuple(shape) in ((), (1,))
-
-
-def checked_hooks(spec: ModelSpec) -> tuple[RunHook, ...]:
-    """The hooks of a ModelSpec.
-
-    Raises:
-        SpecError: one is no RunHook.
-    """
-    for index, hook in enumerate(spec.hooks or ()):
-        if not isinstance(hook, RunHook):
-            raise SpecError(
-                f"ModelSpec.hooks[{index}] is a {type_name(hook)}; "
-                "engine 'mxnet' takes mox.RunHook only."
-            )
-    return tuple(spec.hooks or ())
-
-
-def checked_export_spec(spec: ModelSpec) -> ExportSpec | None:
-    """The ExportSpec of a ModelSpec.
-
-    Raises:
-        SpecError: it holds something else than tensors.
-    """
-    export = spec.export_spec
-    if export is not None:
-        for where in ("inputs_dict", "outputs_dict"):
-            for name, tensor in getattr(export, where).items():
-                if not isinstance(tensor, NDArray):
-                    raise _foreign(f"ExportSpec.{where}[{name!r}]", tensor)
-    return export
-
-
 def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]:
     """Scalars as numbers.
 
@@ -195,8 +128,7 @@ def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]
     """
     found = {}
     for name, value in values.items():
-        if not _is_scalar(value):
-            raise not_scalar_error(f"{where}[{name!r}]", tuple(np.shape(value)), mode)
+        RULES.require_scalar(value, f"{where}[{name!r}]", mode)
         found[name] = float(value.asscalar() if isinstance(value, NDArray) else np.ravel(value)[0])
     return found
 
@@ -204,33 +136,3 @@ def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]
 def to_numpy(value: Any) -> Any:
     """An array of MXNet as one of NumPy."""
     return value.asnumpy() if isinstance(value, NDArray) else np.asarray(value)
-
-
-Getter = Callable[[ModelSpec], Any]
-
-
-def _tensors_of(spec: ModelSpec) -> Iterator[tuple[Any, Getter]]:
-    """The tensors of a ModelSpec, and how to get the like from another one.
-
-    That is how the tensors of a hook are computed again: model_fn is called again, and what it
-    returns has the same shape.
-    """
-    for field in ("log_info", "output_info"):
-        for key, tensor in (getattr(spec, field) or {}).items():
-            yield tensor, lambda other, f=field, k=key: getattr(other, f)[k]  # type: ignore[misc]
-    for index, loss in enumerate(spec.losses):
-        yield loss, lambda other, i=index: other.losses[i]  # type: ignore[misc]
-    for index, hook in enumerate(spec.hooks or ()):
-        for name, held in vars(hook).items():
-            if isinstance(held, Mapping):
-                for key, tensor in held.items():
-                    yield (
-                        tensor,
-                        lambda other, i=index, n=name, k=key: getattr(other.hooks[i], n)[k],  # type: ignore[misc]
-                    )
-
-
-def _foreign(where: str, value: object) -> SpecError:
-    return SpecError(
-        f"{where} is a {type_name(value)}; engine 'mxnet' needs a mx.nd.NDArray there."
-    )

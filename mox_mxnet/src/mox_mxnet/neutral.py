@@ -12,7 +12,12 @@ import numpy as np
 from mox_core import nn
 from mox_core.errors import SpecError
 from mox_core.nn.lowering import (
+    CONV,
+    DENSE,
+    DEPTHWISE,
+    LOGICAL,
     batch_norm_updates,
+    kernel_layouts,
     map_spec,
     ordered,
     spec_tensors,
@@ -26,15 +31,7 @@ from mox_mxnet.arithmetic import move_towards
 from mox_mxnet.importing import load
 from mox_mxnet.inputs import check_samples, placed, samples_of
 from mox_mxnet.model import ModelCall
-from mox_mxnet.nn_graph import (
-    CONV,
-    DENSE,
-    DEPTHWISE,
-    LOGICAL,
-    Lowered,
-    kernel_layouts,
-    lower_graph,
-)
+from mox_mxnet.nn_graph import Lowered, lower_graph
 from mox_mxnet.nn_symbols import native_dtype
 from mox_mxnet.variables import Convert, Variable
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mox_core.nn.lowering import ordered
+from mox_core.nn.lowering import CONV, DENSE, DEPTHWISE, LOGICAL, ordered
 from mox_core.nn.tensor import FLOATS, Tensor, Variable
 from mox_mxnet.importing import load
 from mox_mxnet.nn_symbols import (
@@ -29,33 +29,11 @@ from mox_mxnet.nn_symbols import (
     native_dtype,
 )
 
-__all__ = [
-    "CONV",
-    "DENSE",
-    "DEPTHWISE",
-    "LOGICAL",
-    "Lowered",
-    "Moved",
-    "kernel_layouts",
-    "lower_graph",
-]
+__all__ = ["Lowered", "Moved", "lower_graph"]
 
 sym = load().sym
 
-LOGICAL, CONV, DEPTHWISE, DENSE = "logical", "conv", "depthwise", "dense"
-"""How a variable lies in memory: as the graph says, OIHW, [channels * m, 1, H, W], or [out, in]."""
-
 _TO_CHANNELS_FIRST = (0, 2, 3, 1)  # position of an NHWC axis in NCHW
-
-
-def kernel_layouts(uses: Mapping[Variable, set[tuple[str, str]]]) -> dict[str, str]:
-    """Variable name -> layout, from how a graph uses its variables."""
-    wanted = {
-        frozenset({("conv2d", "weights")}): CONV,
-        frozenset({("depthwise_conv2d", "weights")}): DEPTHWISE,
-        frozenset({("dense", "weights")}): DENSE,
-    }
-    return {one.name: wanted.get(frozenset(use), LOGICAL) for one, use in uses.items()}
 
 
 @dataclass(frozen=True)

@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from mox_core.engine import (
-    Fetch,
-    Program,
-    ProgramRequest,
-    RestoreReport,
-    StepResults,
-    VariableInfo,
-)
+from mox_core.eager import EagerProgram, Rows
+from mox_core.engine import Fetch, ProgramRequest, RestoreReport, StepResults
 from mox_core.errors import EngineError, SpecError
 from mox_core.nn import feed as neutral_feed
+from mox_core.patterns import in_scopes
 from mox_core.spec import Mode, ModeKeys
 from mox_mxnet.checkpoint_files import read_arrays, write_arrays
-from mox_mxnet.distributed import DATA_ENDED, GO_ON, LEFT, Group
+from mox_mxnet.distributed import Group
 from mox_mxnet.export import FORMATS, Exported, export_model, zeros_of
 from mox_mxnet.importing import load
 from mox_mxnet.inputs import Feed, items_of, samples_of
-from mox_mxnet.model import (
-    ModelCall,
-    NativeModel,
-    check_spec,
-    checked_export_spec,
-    checked_hooks,
-    floats,
-)
+from mox_mxnet.model import RULES, ModelCall, NativeModel, floats
 from mox_mxnet.neutral import NeutralModel
 from mox_mxnet.reduction import make_reducer
 from mox_mxnet.settings import Settings
 from mox_mxnet.store import VariableStore
 from mox_mxnet.updates import Trainer
-from mox_mxnet.variables import Variable, Variables, in_scopes
+from mox_mxnet.variables import Variable, Variables
 
 __all__ = ["MXNetProgram"]
 
@@ -49,7 +36,7 @@ _AHEAD = 2
 """How many steps Python may be ahead of MXNet's engine, which computes on its own threads."""
 
 
-class MXNetProgram(Program):
+class MXNetProgram(EagerProgram[Any]):
     """The user's functions and their variables.
 
     Args:
@@ -63,17 +50,15 @@ class MXNetProgram(Program):
     ) -> None:
         self.request = request
         self._settings = settings
-        self._group = group if request.mode == ModeKeys.TRAIN else None
+        self._group: Group | None = group if request.mode == ModeKeys.TRAIN else None
         self._trainer: Trainer | None = None
-        self._feed: Any = None
-        self._inter_feed: Any = None
         self._running: deque[tuple[int, list[Any]]] = deque()
         self._synchronized = False
         mode = request.mode
         if mode != ModeKeys.EXPORT:
-            self._feed = self._make_feed(mode)
+            self._feed: Any = self._make_feed(mode)
         if request.inter_mode is not None:
-            self._inter_feed = self._make_feed(request.inter_mode)
+            self._inter_feed: Any = self._make_feed(request.inter_mode)
         model = self._build_neutral() if request.neutral else self._build_native()
         states = [one.state for one in self._trainer.updates] if self._trainer else []
         self._variables = Variables(model, states)
@@ -102,10 +87,10 @@ class MXNetProgram(Program):
         spec = model.trace(specs, request.mode).spec
         self.input_spec = specs
         self._loss_names = spec.loss_names()
-        self.hooks, self.export_spec = checked_hooks(spec), spec.export_spec
+        self.hooks, self.export_spec = RULES.hooks(spec), spec.export_spec
         if request.inter_mode is not None:
             inter = model.trace(self._inter_feed.specs(), request.inter_mode)
-            self.inter_hooks = checked_hooks(inter.spec)
+            self.inter_hooks = RULES.hooks(inter.spec)
         variables = model.freeze()
         if request.mode == ModeKeys.TRAIN:
             self._trainer = self._make_trainer(spec, model.trained)
@@ -126,16 +111,16 @@ class MXNetProgram(Program):
             self.input_spec = {k: (tuple(a.shape), a.dtype) for k, a in items_of(first)}
         with self._gradients():
             spec = model(first, request.mode).spec
-        check_spec(spec, request.mode)
+        RULES.check(spec, request.mode)
         store.check_shapes()
-        self.hooks, self.export_spec = checked_hooks(spec), checked_export_spec(spec)
+        self.hooks, self.export_spec = RULES.hooks(spec), RULES.export_spec(spec)
         self._loss_names = spec.loss_names()
         if request.mode == ModeKeys.EXPORT:
             self._example = first
         reached = _reached(spec.losses, store) if request.mode == ModeKeys.TRAIN else []
         if request.inter_mode is not None:
             inter = model(self._inter_feed.first, request.inter_mode).spec
-            self.inter_hooks = checked_hooks(inter)
+            self.inter_hooks = RULES.hooks(inter)
         store.put_back()
         variables = store.freeze()
         if request.mode == ModeKeys.TRAIN:
@@ -171,14 +156,6 @@ class MXNetProgram(Program):
         """How many contexts a step uses."""
         return 1 if self.request.mode == ModeKeys.EXPORT else len(self._settings.contexts)
 
-    @property
-    def global_step(self) -> int:
-        """How many updates were done."""
-        return self._variables.global_step
-
-    def start(self) -> None:
-        """Nothing to do: the first call of model_fn has made the variables."""
-
     # ---- Steps -------------------------------------------------------------------------------
 
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
@@ -187,6 +164,7 @@ class MXNetProgram(Program):
         if self._group and not self._synchronized:
             self._group.synchronize(self._model_variables, self.global_step)
             if self._trainer:
+                self._group.skip_step = self._trainer.skip
                 self._trainer.prepare()
             self._synchronized = True
         calls: list[ModelCall] = []
@@ -195,7 +173,7 @@ class MXNetProgram(Program):
                 results.ended = "stop"
                 break
             batches = self._next_batches()
-            results.ended = self._agree(bool(batches))
+            results.ended = self._end_before_step(has_data=bool(batches))
             if results.ended:
                 break
             looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
@@ -212,13 +190,6 @@ class MXNetProgram(Program):
             results.values = [floats(one.spec.log_info or {}, "log_info", mode) for one in calls]
             results.samples = [one.samples for one in calls]
         return results
-
-    def _agree(self, has_data: bool) -> str | None:
-        """Why there is no next step, which all processes have to do together."""
-        if self._group is None:
-            return None if has_data else "data"
-        word = self._group.agree(GO_ON if has_data else DATA_ENDED)
-        return {GO_ON: None, DATA_ENDED: "data", LEFT: "others"}[word]
 
     def _next_batches(self) -> list[Any]:
         """All batches of a step; at the end of the data fewer, but not for an update."""
@@ -266,40 +237,19 @@ class MXNetProgram(Program):
 
     # ---- Evaluation during training ----------------------------------------------------------
 
-    def evaluate(
-        self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
-    ) -> list[tuple[dict[str, float], int | None]]:
-        """Computes `values` for batches of the inter mode."""
+    @contextmanager
+    def _evaluation(self, values: Mapping[str, Any]) -> Iterator[Callable[[Any], Rows]]:
+        """Computes the inter mode's model, and looks up `values` in its result."""
         mode = self.request.inter_mode
-        assert self._inter_feed is not None and mode is not None
-        rows: list[tuple[dict[str, float], int | None]] = []
+        assert mode is not None
         with mx.autograd.pause():
-            compute = self._model.evaluator(mode, values)
-            while len(rows) < steps and not (rows and stop()):
-                batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
-                if not batches:
-                    break
-                found = floats(compute(batches[0]), "hooks: monitor_info", mode)
-                rows.append((found, samples_of(batches[0])))
-        return rows
+            evaluate = self._model.evaluator(mode, values)
+            yield lambda batch: (
+                floats(evaluate(batch), "hooks: monitor_info", mode),
+                samples_of(batch),
+            )
 
-    # ---- Variables and checkpoints -----------------------------------------------------------
-
-    def variables(self) -> dict[str, Any]:
-        """Copies of all that `save` writes."""
-        return self._variables.arrays()
-
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Sets variables, or changes nothing when a name or a shape does not fit."""
-        self._variables.assign(values)
-
-    def variable_infos(self) -> list[VariableInfo]:
-        """Describes all that `save` writes."""
-        return self._variables.infos()
-
-    def nonfinite_variables(self) -> list[str]:
-        """Names of variables that hold NaN or infinity."""
-        return self._variables.nonfinite()
+    # ---- Files -------------------------------------------------------------------------------
 
     def save(self, prefix: str) -> None:
         """Writes `<prefix>.params`."""
@@ -326,18 +276,6 @@ class MXNetProgram(Program):
                 self._model, self._example, {v.name: v for v in self._model_variables}
             )
         export_model(export_format, made, directory)
-
-    def close(self) -> None:
-        """Ends the workers of DataLoaders; tells the other processes how this one ended."""
-        if self._group:
-            error = sys.exc_info()[1]
-            if error is None:
-                self._group.leave()
-            else:
-                self._group.fail(error, self._trainer.skip if self._trainer else lambda: None)
-        for feed in (self._feed, self._inter_feed):
-            if feed is not None:
-                feed.close()
 
 
 def _no_inputs() -> SpecError:

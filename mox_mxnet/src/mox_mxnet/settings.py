@@ -8,6 +8,7 @@ from typing import Any
 
 from mox_core.errors import EngineError, FlagError
 from mox_core.patterns import is_trainable
+from mox_core.update_flags import Clip, read_clip, read_loss_scale
 from mox_mxnet.importing import load
 
 __all__ = ["Settings", "read_settings"]
@@ -24,15 +25,13 @@ class Settings:
         kvstore: what adds up the gradients of several contexts.
         loss_scale: factor of the loss while gradients are computed.
         clip: limit of the gradients, or None.
-        clip_type: `"norm"` (of all gradients together) or `"value"` (each number).
         trainable: name -> whether the flags let a variable be trained.
     """
 
     contexts: list[Any] = field(default_factory=lambda: [mx.cpu()])
     kvstore: str = "local"
     loss_scale: float = 1.0
-    clip: float | None = None
-    clip_type: str = "norm"
+    clip: Clip | None = None
     trainable: Callable[[str], bool] = lambda name: True
 
 
@@ -53,17 +52,9 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int =
             "--use_fp16: MXNet 1.9.1 has no training in half precision that works on CPUs, and "
             "none was tried on GPUs.\n  Leave it out."
         )
-    scale = get_flag("loss_scale")
-    if scale == "dynamic":
+    scale = read_loss_scale(get_flag)
+    if scale is None:
         raise FlagError("--loss_scale dynamic needs half precision, which engine 'mxnet' lacks.")
-    clip = get_flag("gradient_clip")
-    clip_type = get_flag("gradient_clip_type")
-    if clip_type and not (clip is not None and clip > 0):
-        raise FlagError(
-            f"--gradient_clip is {clip}; --gradient_clip_type {clip_type} needs a number above 0."
-        )
-    if clip is not None and not clip_type:
-        raise FlagError(f"--gradient_clip {clip} needs --gradient_clip_type norm or value.")
     contexts = _contexts(towers, get_flag, local_rank)
     kvstore = get_flag("mxnet_kvstore")
     if kvstore == "auto":
@@ -71,9 +62,8 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int =
     return Settings(
         contexts=contexts,
         kvstore=kvstore,
-        loss_scale=float(scale),
-        clip=clip,
-        clip_type=clip_type or "norm",
+        loss_scale=scale,
+        clip=read_clip(get_flag),
         trainable=is_trainable(get_flag),
     )
 

@@ -11,8 +11,9 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from mox_core.errors import SpecError
+from mox_core.patterns import in_scopes
 from mox_mxnet.importing import load
-from mox_mxnet.variables import Variable, in_scopes
+from mox_mxnet.variables import Variable
 
 __all__ = ["VariableStore", "block", "get_variable", "parameters", "var_scope"]
 

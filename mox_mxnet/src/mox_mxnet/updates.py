@@ -6,11 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mox_core.errors import SpecError
 from mox_core.optim.spec import OptimizerSpec
 from mox_core.spec import ModelSpec
+from mox_core.spec_rules import (
+    nothing_to_train_error,
+    optimizer_fn_per_loss,
+    optimizer_kind_error,
+)
+from mox_core.update_flags import Clip
 from mox_mxnet.importing import load
-from mox_mxnet.inputs import type_name
+from mox_mxnet.model import RULES
 from mox_mxnet.optimizer_state import NativeOptimizer, NeutralState
 from mox_mxnet.optimizers import NeutralOptimizer
 from mox_mxnet.reduction import Reducer
@@ -145,7 +150,7 @@ class Trainer:
             for gradient in first:
                 gradient *= 1.0 / settings.loss_scale
         if settings.clip is not None and first:
-            _clip(first, settings.clip_type, settings.clip)
+            _clip(first, settings.clip)
         update.optimizer.step([one and one[0] for one in gradients], global_step)
 
 
@@ -154,13 +159,13 @@ def _stale(variable: Variable) -> list[int]:
     return [place for place, array in enumerate(variable.arrays) if not array._fresh_grad]
 
 
-def _clip(gradients: list[Any], kind: str, limit: float) -> None:
-    if kind == "value":
+def _clip(gradients: list[Any], clip: Clip) -> None:
+    if clip.kind == "value":
         for gradient in gradients:
-            nd.clip(gradient, -limit, limit, out=gradient)
+            nd.clip(gradient, -clip.limit, clip.limit, out=gradient)
         return
     squares = nd.add_n(*(nd.sum(nd.square(one.astype("float32"))) for one in gradients))
-    factor = nd.minimum(limit / nd.sqrt(squares), 1.0)
+    factor = nd.minimum(clip.limit / nd.sqrt(squares), 1.0)
     for gradient in gradients:
         nd.broadcast_mul(gradient, factor.astype(gradient.dtype), out=gradient)
 
@@ -172,24 +177,11 @@ def _make_updates(
     *,
     neutral: bool,
 ) -> list[Update]:
-    losses, functions = spec.losses, list(optimizer_fns)
-    if len(functions) not in (1, len(losses)):
-        raise SpecError(
-            f"optimizer_fn is a list of {len(functions)}, and ModelSpec.loss has {len(losses)}.\n"
-            "  Give one for all losses, or one for each."
-        )
-    if len(functions) == 1:
-        functions *= len(losses)
     updates = []
-    for index, function in enumerate(functions):
+    for index, function in enumerate(optimizer_fn_per_loss(spec, optimizer_fns)):
         variables = trained(index)
         if not variables:
-            scopes = spec.scopes_of(index)
-            within = "" if scopes is None else f" in the scopes {', '.join(scopes)}"
-            raise SpecError(
-                f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
-                "  Check ModelSpec.loss and ModelSpec.var_scopes; make blocks with mox.block."
-            )
+            raise nothing_to_train_error(spec, index, "make blocks with mox.block")
         updates.append(_make_update(function(), variables, index, neutral=neutral))
     return updates
 
@@ -202,12 +194,8 @@ def _make_update(
         optimizer = NeutralOptimizer(returned.for_loss(index), weights)
         return Update(variables, optimizer, NeutralState(optimizer, variables))
     if neutral or not isinstance(returned, mx.optimizer.Optimizer):
-        shown = "None (is a return missing?)" if returned is None else f"a {type_name(returned)}"
         wanted = "" if neutral else "one of mx.optimizer, or "
-        raise SpecError(
-            f"optimizer_fn returned {shown}; engine 'mxnet' takes {wanted}"
-            "mox.get_optimizer_fn(...)."
-        )
+        raise optimizer_kind_error(returned, RULES.engine, f"{wanted}mox.get_optimizer_fn(...)")
     suffix = f"_{index}" if index else ""
     native = NativeOptimizer(returned, variables, suffix=suffix)
     return Update(variables, native, native)

@@ -8,12 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mox_core.engine import RestoreReport, VariableInfo
-from mox_core.errors import SpecError
+from mox_core.eager import GLOBAL_STEP, HeldVariables
+from mox_core.engine import VariableInfo
 
-__all__ = ["GLOBAL_STEP", "State", "Variable", "Variables", "in_scopes"]
-
-GLOBAL_STEP = "global_step"
+__all__ = ["State", "Variable", "Variables"]
 
 Convert = Callable[[Any], Any]
 
@@ -67,19 +65,15 @@ class State(Protocol):
         """Sets those of the values that are its own."""
 
 
-class Variables:
+class Variables(HeldVariables):
     """Reads and writes them.
 
     Args:
         model: the model's variables.
         states: of the optimizers.
-
-    Attributes:
-        global_step: how many updates the variables have seen.
     """
 
     def __init__(self, model: Sequence[Variable], states: Sequence[State]) -> None:
-        self.global_step = 0
         self._model = {one.name: one for one in model}
         self._states = states
 
@@ -94,7 +88,7 @@ class Variables:
             for one in self._model.values()
         ]
         state = [
-            VariableInfo(name, array.shape, array.dtype.name)
+            VariableInfo(name, array.shape, array.dtype.name, state=True)
             for name, array in self._state().items()
         ]
         return model + state
@@ -107,47 +101,15 @@ class Variables:
             if array.dtype.kind == "f" and not np.isfinite(array).all()
         ]
 
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Sets variables, or changes nothing when a name or a shape does not fit.
-
-        Raises:
-            SpecError: it does not.
-        """
-        current = {info.name: info.shape for info in self.infos()}
-        for name, value in values.items():
-            if name not in current or tuple(np.shape(value)) != current[name]:
-                raise SpecError(
-                    f"there is no variable {name!r} of shape {np.shape(value)} in this program."
-                )
+    def _set(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if name in self._model:
                 self._model[name].write(np.asarray(value))
         for state in self._states:
             state.assign(values)
-        if GLOBAL_STEP in values:
-            self.global_step = int(values[GLOBAL_STEP])
-
-    def take(
-        self, saved: Mapping[str, Any], include: Callable[[str], bool], *, state: bool
-    ) -> RestoreReport:
-        """Assigns what was saved, after all of it has been checked. See `Program.restore`."""
-        report = RestoreReport.compare(
-            {info.name: info.shape for info in self.infos()},
-            {name: array.shape for name, array in saved.items()},
-            include,
-            state_names=self._state().keys(),
-            state=state,
-        )
-        self.assign({name: saved[name] for name in report.restored})
-        return report
 
     def _state(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for state in self._states:
             found.update(state.arrays())
         return {**found, GLOBAL_STEP: np.asarray(self.global_step, np.int64)}
-
-
-def in_scopes(name: str, scopes: Sequence[str] | None) -> bool:
-    """Whether a variable lies in one of the scopes; None means all."""
-    return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)

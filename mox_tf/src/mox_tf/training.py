@@ -14,7 +14,7 @@ from mox_tf.devices import Placement
 from mox_tf.loss_scale import DynamicLossScale
 from mox_tf.tf1 import tf
 from mox_tf.towers import Tower
-from mox_tf.update_rules import DYNAMIC, UpdateRules
+from mox_tf.update_rules import UpdateRules
 from mox_tf.updaters import Updater, make_updaters
 
 __all__ = ["build_update"]
@@ -51,7 +51,7 @@ def build_update(
     """
     _check_update_ops(towers)
     updaters = make_updaters(towers, optimizer_fns, placement)
-    scale = DynamicLossScale() if rules.loss_scale == DYNAMIC else None
+    scale = DynamicLossScale() if rules.loss_scale is None else None
     factor = rules.loss_scale if scale is None else scale.value
     losses = range(len(towers[0].spec.losses))
     means = [_mean_gradients(towers, index, updaters, placement, rules, factor) for index in losses]

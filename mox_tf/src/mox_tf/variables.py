@@ -60,7 +60,12 @@ class ProgramVariables:
     def infos(self) -> list[VariableInfo]:
         """Describes them, without running anything."""
         return [
-            VariableInfo(name, tuple(variable.shape.as_list()), variable.dtype.base_dtype.name)
+            VariableInfo(
+                name,
+                tuple(variable.shape.as_list()),
+                variable.dtype.base_dtype.name,
+                state=name not in self.model,
+            )
             for name, variable in self.by_name.items()
         ]
 

@@ -18,13 +18,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from mox_core.eager import DATA_ENDED, GO_ON, LEFT, Processes
 from mox_core.engine import Cluster
 from mox_core.errors import EngineError
 
-__all__ = ["DATA_ENDED", "GO_ON", "LEFT", "Group", "OtherProcessError", "join", "local_rank"]
+__all__ = ["Group", "OtherProcessError", "join", "local_rank"]
 
-GO_ON, DATA_ENDED, LEFT = 2, 1, 0
-"""What a process says before a step; the smallest number decides for all."""
+_WORDS = (LEFT, DATA_ENDED, GO_ON)
+"""The first of them that a process says decides for all."""
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _ERROR_KEY, _TOLD_KEY = "mox/error", "mox/told"
@@ -134,12 +135,8 @@ def _part() -> None:
         dist.destroy_process_group()
 
 
-class Group:
-    """The processes that train together.
-
-    Attributes:
-        cluster: this process's place among them.
-    """
+class Group(Processes):
+    """The processes that train together."""
 
     def __init__(self) -> None:
         rank = dist.get_rank()
@@ -151,15 +148,15 @@ class Group:
         self._store: Any = dist.distributed_c10d._get_default_store()
         self._ended = False
 
-    def agree(self, word: int) -> int:
+    def agree(self, word: str) -> str:
         """Tells the others what this process wants, and returns what all do then.
 
         Raises:
             EngineError: another process failed; with its error.
         """
-        said = torch.tensor([word])
+        said = torch.tensor([_WORDS.index(word)])
         self._collective(lambda: dist.all_reduce(said, dist.ReduceOp.MIN, group=self._talk))
-        answer = int(said)
+        answer = _WORDS[int(said)]
         self._ended = answer != GO_ON
         return answer
 

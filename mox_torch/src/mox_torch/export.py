@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from mox_core.errors import ExportError, SpecError
-from mox_core.spec import ModeKeys
+from mox_core.spec import ModeKeys, ModelSpec
 from mox_torch.inputs import Batch
-from mox_torch.model import Caller, ModelCall
+from mox_torch.model import Model
+from mox_torch.store import VariableStore
 
 __all__ = ["FORMATS", "MODEL_FILE", "ONNX_FILE", "example_inputs", "export_program"]
 
@@ -49,24 +50,26 @@ class _Exported(nn.Module):
     """model_fn as a module: inputs of the ExportSpec -> outputs of the ExportSpec.
 
     Args:
-        call: calls model_fn.
-        first: the call whose ExportSpec counts.
+        model: calls model_fn.
+        store: its variables.
+        given: inputs of a call.
+        spec: what it returned; its ExportSpec counts.
 
     Raises:
         ExportError: an input of the ExportSpec is not one of model_fn's.
     """
 
-    def __init__(self, call: Caller, first: ModelCall) -> None:
+    def __init__(self, model: Model, store: VariableStore, given: Batch, spec: ModelSpec) -> None:
         super().__init__()
-        self.root = call.store.root
-        self._call = call
-        self._example = first.inputs
-        given = first.inputs
+        self.root = store.root
+        self._model = model
+        self._store = store
+        self._example = given
         items = list(given.items() if isinstance(given, dict) else enumerate(given))
-        spec = first.spec.export_spec
-        assert spec is not None, "ModelSpec.require has checked it"
+        export = spec.export_spec
+        assert export is not None, "ModelSpec.require has checked it"
         self.keys: dict[str, Any] = {}
-        for name, tensor in spec.inputs_dict.items():
+        for name, tensor in export.inputs_dict.items():
             key = next((key for key, one in items if one is tensor), None)
             if key is None:
                 raise ExportError(
@@ -84,11 +87,10 @@ class _Exported(nn.Module):
             key: given.get(key, _stand_in(tensor, batch)) for key, tensor in items
         }
         named = isinstance(example, dict)
-        with self._call.store:
-            call = self._call(inputs if named else list(inputs.values()), ModeKeys.EXPORT)
-        spec = call.spec.export_spec
-        assert spec is not None
-        return dict(spec.outputs_dict)
+        with self._store:
+            spec = self._model(inputs if named else list(inputs.values()), ModeKeys.EXPORT)
+        assert spec.export_spec is not None
+        return dict(spec.export_spec.outputs_dict)
 
 
 def _stand_in(tensor: torch.Tensor, batch: Any) -> torch.Tensor:
@@ -98,28 +100,37 @@ def _stand_in(tensor: torch.Tensor, batch: Any) -> torch.Tensor:
     return torch.zeros((batch, *tensor.shape[1:]), dtype=tensor.dtype, device=tensor.device)
 
 
-def export_program(export_format: str, call: Caller, first: ModelCall, directory: str) -> None:
+def export_program(
+    export_format: str,
+    directory: str,
+    *,
+    model: Model,
+    store: VariableStore,
+    inputs: Batch,
+    spec: ModelSpec,
+) -> None:
     """Writes `model.pt2` or `model.onnx`, and `signature.json` with the names.
 
     Args:
         export_format: one of `FORMATS`.
-        call: calls model_fn.
-        first: the call whose ExportSpec counts.
         directory: made when it does not exist.
+        model: calls model_fn.
+        store: its variables.
+        inputs: of a call.
+        spec: what it returned; its ExportSpec counts.
 
     Raises:
         ExportError: PyTorch cannot export the model.
     """
-    model = _Exported(call, first).eval()
-    inputs = first.inputs
-    examples = tuple(inputs[key] for key in model.keys.values())
+    module = _Exported(model, store, inputs, spec).eval()
+    examples = tuple(inputs[key] for key in module.keys.values())
     batch = torch.export.Dim("batch", min=1)
     shapes = tuple({0: batch} if example.dim() else None for example in examples)
-    names = list(model.keys)
+    names = list(module.keys)
     try:
         with torch.no_grad():
-            outputs = model(*examples)
-            exported = torch.export.export(model, examples, dynamic_shapes=(shapes,))
+            outputs = module(*examples)
+            exported = torch.export.export(module, examples, dynamic_shapes=(shapes,))
     except Exception as error:
         raise ExportError(
             f"torch.export cannot trace model_fn: {_first_line(error)}.\n"

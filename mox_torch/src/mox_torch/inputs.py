@@ -11,8 +11,9 @@ import torch
 
 from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
+from mox_core.spec_rules import type_name
 
-__all__ = ["Batch", "Feed", "samples_of", "type_name"]
+__all__ = ["Batch", "Feed", "samples_of"]
 
 Batch = list[torch.Tensor] | dict[str, torch.Tensor]
 """What model_fn gets."""
@@ -50,7 +51,10 @@ class Feed(BatchReader[Batch]):
 
     def _converted(self, item: Any, number: int) -> Batch:
         if isinstance(item, (tuple, list)):
-            return [_tensor(value, key, number, self._mode) for key, value in enumerate(item)]
+            return [
+                one if isinstance(one, torch.Tensor) else _tensor(one, key, number, self._mode)
+                for key, one in enumerate(item)
+            ]
         if isinstance(item, Mapping):
             return {key: _tensor(value, key, number, self._mode) for key, value in item.items()}
         return [_tensor(item, 0, number, self._mode)]
@@ -97,10 +101,3 @@ def samples_of(batch: Batch) -> int | None:
     """The leading dimension of the first input."""
     shape = next(iter(batch.values() if isinstance(batch, dict) else batch)).shape
     return shape[0] if shape else None
-
-
-def type_name(value: object) -> str:
-    """The type of a value as an error message names it, with its framework."""
-    kind = type(value)
-    root = kind.__module__.partition(".")[0]
-    return kind.__name__ if root == "builtins" else f"{root} {kind.__name__}"

@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from mox_core.errors import SpecError
-from mox_core.hooks.base import RunHook
-from mox_core.spec import ExportSpec, Mode, ModelSpec, not_scalar_error
-from mox_torch.inputs import Batch, samples_of, type_name
+from mox_core.spec import Mode, ModelSpec
+from mox_core.spec_rules import SpecRules, tensor_getters
+from mox_torch.inputs import Batch
 from mox_torch.neutral import NeutralModel
-from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
 
 __all__ = [
-    "Caller",
-    "ModelCall",
+    "RULES",
+    "InPrecision",
+    "Model",
     "NativeModel",
-    "check_spec",
-    "checked_export_spec",
-    "checked_hooks",
     "floats",
     "to_numpy",
 ]
 
-
-@dataclass(eq=False, slots=True)
-class ModelCall:
-    """One call of model_fn.
-
-    Args:
-        inputs: what it got.
-        spec: what it returned.
-    """
-
-    inputs: Batch
-    spec: ModelSpec
-
-    @property
-    def samples(self) -> int | None:
-        """The leading dimension of the first input."""
-        return samples_of(self.inputs)
-
-    def outputs(self) -> dict[str, Any]:
-        """`output_info` as arrays."""
-        return {name: to_numpy(value) for name, value in (self.spec.output_info or {}).items()}
+RULES = SpecRules("torch", torch.Tensor, "a torch.Tensor")
 
 
 class NativeModel:
@@ -57,16 +33,20 @@ class NativeModel:
 
     Args:
         model_fn: the user's function.
+        store: the variables.
     """
 
-    def __init__(self, model_fn: Callable[..., Any]) -> None:
+    def __init__(self, model_fn: Callable[..., Any], store: VariableStore) -> None:
         self._model_fn = model_fn
+        self._store = store
         self._first: dict[Mode, ModelSpec] = {}
 
     def __call__(
         self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
     ) -> ModelSpec:
         """Calls model_fn, which always computes everything."""
+        if self._store.collections:
+            self._store.collections.clear()
         spec = self._model_fn(batch, mode)
         if losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, torch.Tensor):
             return spec
@@ -83,10 +63,10 @@ class NativeModel:
         Raises:
             SpecError: model_fn did not return one of them.
         """
-        find = _tensor_finder(self._first[mode])
+        known = tensor_getters(self._first[mode])
         getters = {}
         for name, value in values.items():
-            getters[name] = find(value)
+            getters[name] = known.get(id(value))
             if getters[name] is None and isinstance(value, torch.Tensor):
                 raise SpecError(
                     f"hooks: monitor_info[{name!r}] is a tensor that model_fn did not return.\n"
@@ -102,108 +82,40 @@ class NativeModel:
         return evaluate
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Calls a model in the precision of the run, while its store is active.
+class InPrecision:
+    """A model that computes in half precision, with the interface of the others.
 
     Args:
         model: the user's functions.
-        store: the variables.
-        settings: for autocast.
+        device: kind of the device.
+        dtype: for autocast.
     """
 
-    model: NativeModel | NeutralModel
-    store: VariableStore
-    settings: Settings
+    def __init__(self, model: NativeModel | NeutralModel, device: str, dtype: torch.dtype) -> None:
+        self._model = model
+        self._precision = partial(torch.autocast, device, dtype=dtype)
 
     def __call__(
-        self, inputs: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
-    ) -> ModelCall:
-        """Runs the model; the ModelSpec has all that the mode needs.
-
-        Args:
-            inputs: one batch.
-            mode: the run mode.
-            losses_only: nobody looks at anything else.
-            update: in TRAIN, whether statistics of the data may be kept.
-        """
-        if self.store.collections:
-            self.store.collections.clear()
-        if self.settings.autocast is None:
-            spec = self.model(inputs, mode, losses_only=losses_only, update=update)
-        else:
-            with self._precision():
-                spec = self.model(inputs, mode, losses_only=losses_only, update=update)
-        return ModelCall(inputs, spec)
+        self, batch: Batch, mode: Mode, *, losses_only: bool = False, update: bool = True
+    ) -> ModelSpec:
+        """Runs the model."""
+        with self._precision():
+            return self._model(batch, mode, losses_only=losses_only, update=update)
 
     def evaluator(
-        self, inputs: Batch, mode: Mode, values: Mapping[str, Any]
+        self, batch: Batch, mode: Mode, values: Mapping[str, Any]
     ) -> Callable[[Batch], dict[str, Any]]:
         """Returns a function: batch -> what tensors of the mode's first call are then."""
-        evaluate = self.model.evaluator(inputs, mode, values)
+        evaluate = self._model.evaluator(batch, mode, values)
 
-        def in_context(batch: Batch) -> dict[str, Any]:
+        def in_precision(batch: Batch) -> dict[str, Any]:
             with self._precision():
                 return evaluate(batch)
 
-        return in_context
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        dtype = self.settings.autocast
-        return torch.autocast(self.settings.device.type, dtype=dtype, enabled=dtype is not None)
+        return in_precision
 
 
-def check_spec(spec: ModelSpec, mode: Mode) -> None:
-    """Checks what later steps rely on.
-
-    Raises:
-        SpecError: a loss or a log_info that is no scalar, or tensors of something else.
-    """
-    for index, loss in enumerate(spec.losses):
-        where = f"loss[{index}]" if len(spec.losses) > 1 else "loss"
-        if not isinstance(loss, torch.Tensor):
-            raise _foreign(f"ModelSpec.{where}", loss)
-        if loss.dim():
-            raise not_scalar_error(where, tuple(loss.shape), mode)
-    for name, value in (spec.log_info or {}).items():
-        if not isinstance(value, (torch.Tensor, int, float, np.generic, np.ndarray)):
-            raise _foreign(f"ModelSpec.log_info[{name!r}]", value)
-        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else np.shape(value)
-        if shape:
-            raise not_scalar_error(f"log_info[{name!r}]", shape, mode)
-    for name, value in (spec.output_info or {}).items():
-        if not isinstance(value, (torch.Tensor, int, float, np.generic, np.ndarray)):
-            raise _foreign(f"ModelSpec.output_info[{name!r}]", value)
-
-
-def checked_hooks(spec: ModelSpec) -> tuple[RunHook, ...]:
-    """The hooks of a ModelSpec.
-
-    Raises:
-        SpecError: one is no RunHook.
-    """
-    for index, hook in enumerate(spec.hooks or ()):
-        if not isinstance(hook, RunHook):
-            raise SpecError(
-                f"ModelSpec.hooks[{index}] is a {type_name(hook)}; "
-                "engine 'torch' takes mox.RunHook only."
-            )
-    return tuple(spec.hooks or ())
-
-
-def checked_export_spec(spec: ModelSpec) -> ExportSpec | None:
-    """The ExportSpec of a ModelSpec.
-
-    Raises:
-        SpecError: it holds something else than tensors.
-    """
-    export = spec.export_spec
-    if export is not None:
-        for where in ("inputs_dict", "outputs_dict"):
-            for name, tensor in getattr(export, where).items():
-                if not isinstance(tensor, torch.Tensor):
-                    raise _foreign(f"ExportSpec.{where}[{name!r}]", tensor)
-    return export
+Model = NativeModel | NeutralModel | InPrecision
 
 
 def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]:
@@ -215,8 +127,7 @@ def floats(values: Mapping[str, Any], where: str, mode: str) -> dict[str, float]
     tensors = []
     for name, value in values.items():
         tensor = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
-        if tensor.dim():
-            raise not_scalar_error(f"{where}[{name!r}]", tuple(tensor.shape), mode)
+        RULES.require_scalar(tensor, f"{where}[{name!r}]", mode)
         tensors.append(tensor)
     if any(tensor.device.type != "cpu" for tensor in tensors):
         device = next(t.device for t in tensors if t.device.type != "cpu")
@@ -232,36 +143,3 @@ def to_numpy(value: Any) -> Any:
         return np.asarray(value)
     tensor = value.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-Getter = Callable[[ModelSpec], Any]
-
-
-def _tensor_finder(spec: ModelSpec) -> Callable[[Any], Getter | None]:
-    """Returns a function: tensor of `spec` -> how to get its like from another ModelSpec.
-
-    That is how the tensors of a hook are computed again: model_fn is called again, and what it
-    returns has the same shape.
-    """
-    known = {id(tensor): getter for tensor, getter in _tensors_of(spec)}
-    return lambda tensor: known.get(id(tensor))
-
-
-def _tensors_of(spec: ModelSpec) -> Iterator[tuple[Any, Getter]]:
-    for field in ("log_info", "output_info"):
-        for key, tensor in (getattr(spec, field) or {}).items():
-            yield tensor, lambda other, f=field, k=key: getattr(other, f)[k]  # type: ignore[misc]
-    for index, loss in enumerate(spec.losses):
-        yield loss, lambda other, i=index: other.losses[i]  # type: ignore[misc]
-    for index, hook in enumerate(spec.hooks or ()):
-        for name, held in vars(hook).items():
-            if isinstance(held, Mapping):
-                for key, tensor in held.items():
-                    yield (
-                        tensor,
-                        lambda other, i=index, n=name, k=key: getattr(other.hooks[i], n)[k],  # type: ignore[misc]
-                    )
-
-
-def _foreign(where: str, value: object) -> SpecError:
-    return SpecError(f"{where} is a {type_name(value)}; engine 'torch' needs a torch.Tensor there.")

@@ -14,7 +14,7 @@ from mox_core.errors import SpecError
 from mox_core.flags import registry
 from mox_core.hooks.base import RunHook
 from mox_core.spec import ModelSpec
-from mox_torch.inputs import type_name
+from mox_core.spec_rules import type_name
 from mox_torch.lr_schedulers import load_scheduler, scheduler_state
 from mox_torch.store import module
 

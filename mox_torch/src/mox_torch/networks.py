@@ -13,11 +13,12 @@ from mox_core.nn.graph import Collections
 from mox_core.nn.lowering import batch_norm_updates
 from mox_core.nn.tensor import Tensor
 from mox_core.nn.tracing import trace_function
+from mox_core.patterns import in_scopes
 from mox_core.spec import ModeKeys
 from mox_torch.neutral import input_spec
 from mox_torch.neutral_variables import NeutralVariables
 from mox_torch.nn_code import compile_graph
-from mox_torch.store import VariableStore, active_store, in_scopes, open_scope
+from mox_torch.store import VariableStore, active_store, open_scope
 
 __all__ = ["get_collection", "get_model_fn"]
 

@@ -8,9 +8,16 @@ import torch
 
 from mox_core import nn
 from mox_core.nn.graph import Graph
-from mox_core.nn.lowering import ordered, variable_uses
+from mox_core.nn.lowering import (
+    CONV,
+    DENSE,
+    DEPTHWISE,
+    LOGICAL,
+    kernel_layouts,
+    ordered,
+    variable_uses,
+)
 from mox_core.nn.tensor import Tensor, Variable
-from mox_torch.nn_code import CONV, DENSE, DEPTHWISE, LOGICAL, kernel_layouts
 from mox_torch.store import VariableStore
 
 __all__ = ["NeutralVariables"]
@@ -24,7 +31,7 @@ class NeutralVariables:
 
     Attributes:
         declared: what the graphs have asked for.
-        layouts: name -> layout in memory, see `nn_code`.
+        layouts: name -> layout in memory, see `kernel_layouts`.
     """
 
     def __init__(self, store: VariableStore) -> None:

@@ -13,29 +13,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from mox_core.nn.lowering import ordered
+from mox_core.nn.lowering import CONV, DENSE, DEPTHWISE, LOGICAL, ordered
 from mox_core.nn.tensor import Tensor, Variable
 from mox_torch.nn_functions import CHANNELS_FIRST, ELEMENTWISE, TABLE
 
-__all__ = ["CONV", "DENSE", "DEPTHWISE", "LOGICAL", "compile_graph", "kernel_layouts"]
-
-LOGICAL, CONV, DEPTHWISE, DENSE = "logical", "conv", "depthwise", "dense"
-"""How a variable lies in memory: as the graph says, OIHW, [channels * m, 1, H, W], or [out, in].
-
-The last makes a training step of a dense layer up to three times as fast as [in, out].
-"""
+__all__ = ["compile_graph"]
 
 _TO_CHANNELS_FIRST = (0, 2, 3, 1)  # position of an NHWC axis in NCHW
-
-
-def kernel_layouts(uses: Mapping[Variable, set[tuple[str, str]]]) -> dict[str, str]:
-    """Variable name -> layout, from how a graph uses its variables."""
-    wanted = {
-        frozenset({("conv2d", "weights")}): CONV,
-        frozenset({("depthwise_conv2d", "weights")}): DEPTHWISE,
-        frozenset({("dense", "weights")}): DENSE,
-    }
-    return {one.name: wanted.get(frozenset(use), LOGICAL) for one, use in uses.items()}
 
 
 def compile_graph(

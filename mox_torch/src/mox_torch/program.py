@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import math
-import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from math import isfinite
 from typing import Any
 
 import torch
 
-from mox_core.engine import (
-    Fetch,
-    Program,
-    ProgramRequest,
-    RestoreReport,
-    StepResults,
-    VariableInfo,
-)
+from mox_core.eager import EagerProgram, Rows
+from mox_core.engine import Fetch, ProgramRequest, RestoreReport, StepResults
 from mox_core.errors import EngineError
-from mox_core.spec import Mode, ModeKeys
+from mox_core.spec import Mode, ModeKeys, ModelSpec
 from mox_torch.checkpoint_files import read_tensors, write_tensors
-from mox_torch.distributed import DATA_ENDED, GO_ON, LEFT, Group
+from mox_torch.distributed import Group
 from mox_torch.export import FORMATS, example_inputs, export_program
 from mox_torch.inputs import Batch, Feed, samples_of
 from mox_torch.lr_schedulers import load_scheduler, scheduler_state
-from mox_torch.model import (
-    Caller,
-    ModelCall,
-    NativeModel,
-    check_spec,
-    checked_export_spec,
-    checked_hooks,
-    floats,
-)
+from mox_torch.model import RULES, InPrecision, Model, NativeModel, floats, to_numpy
 from mox_torch.neutral import NeutralModel
 from mox_torch.settings import Settings
 from mox_torch.store import VariableStore
@@ -44,7 +29,7 @@ from mox_torch.variables import Variables
 __all__ = ["TorchProgram"]
 
 
-class TorchProgram(Program):
+class TorchProgram(EagerProgram[Batch]):
     """The user's functions and their variables.
 
     Args:
@@ -56,7 +41,7 @@ class TorchProgram(Program):
     def __init__(
         self, request: ProgramRequest, settings: Settings, group: Group | None = None
     ) -> None:
-        self._group = group if request.mode == ModeKeys.TRAIN else None
+        self._group: Group | None = group if request.mode == ModeKeys.TRAIN else None
         self.request = request
         self._settings = settings
         self._batches_per_tower = settings.accumulate if request.mode == ModeKeys.TRAIN else 1
@@ -66,15 +51,12 @@ class TorchProgram(Program):
             trainable=settings.trainable,
             compiled=torch.compile if settings.compile else None,
         )
-        model = (
-            NeutralModel(request.model_fn, self._store)
-            if request.neutral
-            else NativeModel(request.model_fn)
-        )
-        self._call = Caller(model, self._store, settings)
+        kind = NeutralModel if request.neutral else NativeModel
+        model = kind(request.model_fn, self._store)
+        self._model: Model = model
+        if settings.autocast is not None:
+            self._model = InPrecision(model, settings.device.type, settings.autocast)
         self._trainer: Trainer | None = None
-        self._feed: Feed | None = None
-        self._inter_feed: Feed | None = None
         mode = request.mode
         if mode == ModeKeys.EXPORT:
             first = example_inputs(request.input_spec, settings.device)
@@ -85,13 +67,13 @@ class TorchProgram(Program):
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
             with self._evaluating(), self._store:
-                inter_call = self._call(self._inter_feed.first, request.inter_mode)
-            self.inter_hooks = checked_hooks(inter_call.spec)
+                inter_spec = self._model(self._inter_feed.first, request.inter_mode)
+            self.inter_hooks = RULES.hooks(inter_spec)
         self._store.freeze()
         self._synchronized = False
         self._waiting_is_dear = settings.device.type != "cpu"
         self._unseen: list[torch.Tensor] = []
-        self._variables = Variables(
+        self._variables: Variables = Variables(
             self._store, [one.state for one in self._trainer.updates] if self._trainer else []
         )
 
@@ -107,22 +89,22 @@ class TorchProgram(Program):
         # What autograd saves would stay in memory as long as the hooks hold their tensors.
         without_saving = torch.autograd.graph.saved_tensors_hooks(keep, saved.__getitem__)
         with without_saving, self._gradients(), self._store:
-            call = self._call(first, mode)
-        check_spec(call.spec, mode)
-        self.hooks = checked_hooks(call.spec)
-        self.export_spec = checked_export_spec(call.spec)
-        self._loss_names = call.spec.loss_names()
+            spec = self._model(first, mode)
+        RULES.check(spec, mode)
+        self.hooks = RULES.hooks(spec)
+        self.export_spec = RULES.export_spec(spec)
+        self._loss_names = spec.loss_names()
         self.input_spec = _spec_of(first)
         if mode == ModeKeys.TRAIN:
             self._trainer = Trainer(
                 self._store,
-                call.spec,
+                spec,
                 self.request.optimizer_fns,
                 self._settings,
                 average=self._group.average if self._group else None,
             )
         elif mode == ModeKeys.EXPORT:
-            self._first = call
+            self._example = first, spec
         saved.clear()
 
     def _adopt(self, module: torch.nn.Module) -> torch.nn.Module:
@@ -149,14 +131,6 @@ class TorchProgram(Program):
         """How many calls of model_fn make a step, not counting accumulated ones."""
         return 1 if self.request.mode == ModeKeys.EXPORT else self._settings.towers
 
-    @property
-    def global_step(self) -> int:
-        """How many updates were done."""
-        return self._variables.global_step
-
-    def start(self) -> None:
-        """Nothing to do: the first call of model_fn has made the variables."""
-
     # ---- Steps -------------------------------------------------------------------------------
 
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
@@ -165,75 +139,69 @@ class TorchProgram(Program):
         if self._group and not self._synchronized:
             self._group.synchronize(self._store.tensors(), self.global_step)
             self._synchronized = True
-        calls: list[ModelCall] = []
+        feed, trainer = self._feed, self._trainer
+        assert feed is not None, "a program of mode EXPORT runs no steps"
+        whole = self._settings.towers * self._batches_per_tower
+        batches: list[Batch] = []
+        specs: list[ModelSpec] = []
         with self._gradients(), self._store:
+            # Between two steps caches are cold: what little is done here costs microseconds.
             while results.steps < n:
                 if results.steps and stop():
                     results.ended = "stop"
                     break
-                batches = self._next_batches()
-                if self._group or not batches:
-                    results.ended = self._agree(bool(batches))
+                batches = feed.take(whole)
+                has_data = len(batches) == whole if trainer else bool(batches)
+                if self._group or not has_data:
+                    results.ended = self._end_before_step(has_data=has_data)
                     if results.ended:
                         break
                 looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
-                calls = self._step(batches, looked_at=looked_at)
+                specs = self._step(batches, losses_only=trainer is not None and not looked_at)
                 results.steps += 1
                 if fetch.outputs:
-                    results.outputs += [call.outputs() for call in calls]
-                if self._trainer and not self._finish(results, calls):
+                    results.outputs += map(_outputs, specs)
+                if trainer and not self._update(results, trainer, specs):
                     break
         if self._unseen:
             self._look_back(results)
         results.global_step = self.global_step
-        if fetch.values and calls and looked_at:
-            results.values = [self._values(tower) for tower in self._per_tower(calls)]
-            results.samples = [_samples(tower) for tower in self._per_tower(calls)]
+        if fetch.values and specs and looked_at:
+            count = self._batches_per_tower
+            for i in range(0, len(specs), count):
+                results.values.append(self._values(specs[i : i + count]))
+                results.samples.append(_samples(batches[i : i + count]))
         return results
 
-    def _agree(self, has_data: bool) -> str | None:
-        """Why there is no next step, which all processes have to do together."""
-        if self._group is None:
-            return None if has_data else "data"
-        word = self._group.agree(GO_ON if has_data else DATA_ENDED)
-        return {GO_ON: None, DATA_ENDED: "data", LEFT: "others"}[word]
-
-    def _next_batches(self) -> list[Batch]:
-        """All batches of a step; at the end of the data fewer, but not for an update."""
-        assert self._feed is not None, "a program of mode EXPORT runs no steps"
-        count = self._settings.towers * self._batches_per_tower
-        batches = self._feed.take(count)
-        return batches if self._trainer is None or len(batches) == count else []
-
-    def _step(self, batches: list[Batch], *, looked_at: bool) -> list[ModelCall]:
-        mode, trainer = self.request.mode, self._trainer
-        if trainer is None:
-            return [self._call(batch, mode) for batch in batches]
-        calls = []
+    def _step(self, batches: list[Batch], *, losses_only: bool) -> list[ModelSpec]:
+        """Calls model_fn for each batch, and in TRAIN takes the gradients."""
+        model, mode, trainer = self._model, self.request.mode, self._trainer
+        specs = []
         for number, batch in enumerate(batches):
             first_tower = number < self._batches_per_tower
-            call = self._call(batch, mode, losses_only=not looked_at, update=first_tower)
-            trainer.backward(call.spec, 1.0 / len(batches))
-            calls.append(call)
-        return calls
+            spec = model(batch, mode, losses_only=losses_only, update=first_tower)
+            if trainer is not None:
+                trainer.backward(spec, 1.0 / len(batches))
+            specs.append(spec)
+        return specs
 
-    def _finish(self, results: StepResults, calls: list[ModelCall]) -> bool:
+    def _update(self, results: StepResults, trainer: Trainer, specs: list[ModelSpec]) -> bool:
         """Updates the variables; False when a loss is not finite, before the update."""
-        assert self._trainer is not None
-        if self.request.stop_on_nan and not self._are_finite(results, calls):
-            self._trainer.clear()
+        if self.request.stop_on_nan and not self._are_finite(results, specs):
+            trainer.clear()
             return False
-        self._trainer.apply(self._variables.global_step)
-        self._variables.global_step += 1
+        variables = self._variables
+        trainer.apply(variables.global_step)
+        variables.global_step += 1
         return True
 
-    def _are_finite(self, results: StepResults, calls: list[ModelCall]) -> bool:
-        losses = [loss for call in calls for loss in call.spec.losses]
+    def _are_finite(self, results: StepResults, specs: list[ModelSpec]) -> bool:
+        losses = [loss for spec in specs for loss in spec.losses]
         if self._waiting_is_dear:
             self._unseen.append(torch.stack(losses).detach())
             return True
         for loss in losses:
-            if not math.isfinite(loss.item()):
+            if not isfinite(loss.item()):
                 results.ended, results.nonfinite = "nan", self._names_of_nonfinite(losses)
                 return False
         return True
@@ -252,13 +220,9 @@ class TorchProgram(Program):
         bad = [name for name, loss in zip(names, losses, strict=False) if not loss.isfinite()]
         return tuple(dict.fromkeys(bad))
 
-    def _per_tower(self, calls: list[ModelCall]) -> list[list[ModelCall]]:
-        count = self._batches_per_tower
-        return [calls[i : i + count] for i in range(0, len(calls), count)]
-
-    def _values(self, calls: list[ModelCall]) -> dict[str, float]:
+    def _values(self, specs: list[ModelSpec]) -> dict[str, float]:
         """`log_info`, the mean over accumulated batches."""
-        rows = [floats(c.spec.log_info or {}, "log_info", self.request.mode) for c in calls]
+        rows = [floats(one.log_info or {}, "log_info", self.request.mode) for one in specs]
         return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
     # ---- Evaluation during training ----------------------------------------------------------
@@ -266,40 +230,19 @@ class TorchProgram(Program):
     def _evaluating(self) -> _Evaluating:
         return _Evaluating(self._store.root)
 
-    def evaluate(
-        self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
-    ) -> list[tuple[dict[str, float], int | None]]:
-        """Calls model_fn in the inter mode for each batch, and looks up `values` in its result."""
-        mode = self.request.inter_mode
-        assert self._inter_feed is not None and mode is not None
-        rows: list[tuple[dict[str, float], int | None]] = []
+    @contextmanager
+    def _evaluation(self, values: Mapping[str, Any]) -> Iterator[Callable[[Batch], Rows]]:
+        """Calls model_fn in the inter mode, and looks up `values` in its result."""
+        mode, feed = self.request.inter_mode, self._inter_feed
+        assert feed is not None and mode is not None
         with self._evaluating(), self._store:
-            compute = self._call.evaluator(self._inter_feed.first, mode, values)
-            while len(rows) < steps and not (rows and stop()):
-                batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
-                if not batches:
-                    break
-                found = floats(compute(batches[0]), "hooks: monitor_info", mode)
-                rows.append((found, samples_of(batches[0])))
-        return rows
+            evaluate = self._model.evaluator(feed.first, mode, values)
+            yield lambda batch: (
+                floats(evaluate(batch), "hooks: monitor_info", mode),
+                samples_of(batch),
+            )
 
-    # ---- Variables and checkpoints -----------------------------------------------------------
-
-    def variables(self) -> dict[str, Any]:
-        """Copies of all that `save` writes."""
-        return self._variables.arrays()
-
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Sets variables, or changes nothing when a name or a shape does not fit."""
-        self._variables.assign(values)
-
-    def variable_infos(self) -> list[VariableInfo]:
-        """Describes all that `save` writes."""
-        return self._variables.infos()
-
-    def nonfinite_variables(self) -> list[str]:
-        """Names of variables that hold NaN or infinity."""
-        return self._variables.nonfinite()
+    # ---- Files -------------------------------------------------------------------------------
 
     def save(self, prefix: str) -> None:
         """Writes `<prefix>.safetensors`."""
@@ -333,19 +276,15 @@ class TorchProgram(Program):
         """
         if export_format not in FORMATS:
             raise EngineError(f"engine 'torch' exports {', '.join(FORMATS)}, not {export_format}.")
-        export_program(export_format, self._call, self._first, directory)
-
-    def close(self) -> None:
-        """Ends the workers of DataLoaders; tells the other processes how this one ended."""
-        if self._group:
-            error = sys.exc_info()[1]
-            if error is None:
-                self._group.leave()
-            else:
-                self._group.fail(error)
-        for feed in (self._feed, self._inter_feed):
-            if feed is not None:
-                feed.close()
+        inputs, spec = self._example
+        export_program(
+            export_format,
+            directory,
+            model=self._model,
+            store=self._store,
+            inputs=inputs,
+            spec=spec,
+        )
 
 
 class _Evaluating:
@@ -366,8 +305,13 @@ class _Evaluating:
             module.training = training
 
 
-def _samples(calls: list[ModelCall]) -> int | None:
-    counts = [call.samples for call in calls]
+def _outputs(spec: ModelSpec) -> dict[str, Any]:
+    """`output_info` as arrays."""
+    return {name: to_numpy(value) for name, value in (spec.output_info or {}).items()}
+
+
+def _samples(batches: list[Batch]) -> int | None:
+    counts = [samples_of(batch) for batch in batches]
     return None if None in counts else sum(counts)  # type: ignore[arg-type]
 
 

@@ -12,11 +12,11 @@ from torch import nn
 
 from mox_core.errors import EngineError, FlagError
 from mox_core.patterns import is_trainable
+from mox_core.update_flags import Clip, read_clip, read_loss_scale
 
 __all__ = ["Settings", "read_settings"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_CLIP_TYPES = ("norm", "value")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class Settings:
         autocast: the type of `torch.autocast`, or None.
         loss_scale: factor of the loss while gradients are computed; None: found while training.
         clip: limit of the gradients, or None.
-        clip_type: `"norm"` (of all gradients together) or `"value"` (each number).
         compile: compile the modules of `mox.module`.
         channels_last: keep images and kernels in NHWC order.
         trainable: name -> whether the flags let a variable be trained.
@@ -41,8 +40,7 @@ class Settings:
     accumulate: int = 1
     autocast: torch.dtype | None = None
     loss_scale: float | None = 1.0
-    clip: float | None = None
-    clip_type: str = "norm"
+    clip: Clip | None = None
     compile: bool = False
     channels_last: bool = False
     trainable: Callable[[str], bool] = lambda name: True
@@ -77,26 +75,13 @@ def read_settings(towers: int, get_flag: Callable[[str], Any], local_rank: int) 
     accumulate = get_flag("torch_accumulate_steps")
     if accumulate < 1:
         raise FlagError(f"--torch_accumulate_steps is {accumulate}; give 1 or more.")
-    scale = get_flag("loss_scale")
-    clip = get_flag("gradient_clip")
-    clip_type = get_flag("gradient_clip_type")
-    if clip is not None and clip_type not in _CLIP_TYPES:
-        raise FlagError(
-            f"--gradient_clip_type is {clip_type!r}, with --gradient_clip {clip}.\n"
-            f"  Use {' or '.join(_CLIP_TYPES)}."
-        )
-    if clip_type and not (clip is not None and clip > 0):
-        raise FlagError(
-            f"--gradient_clip is {clip}; --gradient_clip_type {clip_type} needs a number above 0."
-        )
     return Settings(
         device=device,
         towers=towers,
         accumulate=accumulate,
         autocast=_autocast(get_flag),
-        loss_scale=None if scale == "dynamic" else float(scale),
-        clip=clip,
-        clip_type=clip_type or "norm",
+        loss_scale=read_loss_scale(get_flag),
+        clip=read_clip(get_flag),
         compile=get_flag("torch_compile"),
         channels_last=get_flag("torch_channels_last"),
         trainable=is_trainable(get_flag),

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from mox_core.errors import SpecError
+from mox_core.patterns import in_scopes
 
 __all__ = [
     "VariableStore",
     "active_store",
     "get_variable",
-    "in_scopes",
     "module",
     "open_scope",
     "parameters",
@@ -317,11 +317,6 @@ def parameters(scope: str | None = None) -> list[nn.Parameter]:
     """
     found = active_store("parameters", scope or "").trainable()
     return [p for name, p in found.items() if scope is None or in_scopes(name, [scope])]
-
-
-def in_scopes(name: str, scopes: Sequence[str] | None) -> bool:
-    """Whether a variable lies in one of the scopes; None means all."""
-    return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)
 
 
 def open_scope() -> str:

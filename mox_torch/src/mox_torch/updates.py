@@ -12,12 +12,19 @@ from torch import nn
 from mox_core.errors import SpecError
 from mox_core.optim import Schedule
 from mox_core.optim.spec import OptimizerSpec
+from mox_core.patterns import in_scopes
 from mox_core.spec import ModelSpec
-from mox_torch.inputs import type_name
+from mox_core.spec_rules import (
+    nothing_to_train_error,
+    optimizer_fn_per_loss,
+    optimizer_kind_error,
+)
+from mox_core.update_flags import Clip
+from mox_torch.model import RULES
 from mox_torch.optimizer_state import OptimizerState
 from mox_torch.optimizers import make_optimizer
 from mox_torch.settings import Settings
-from mox_torch.store import VariableStore, in_scopes
+from mox_torch.store import VariableStore
 
 __all__ = ["Trainer", "Update"]
 
@@ -156,7 +163,7 @@ class Trainer:
             gradients = [p.grad for p in parameters if p.grad is not None]
             torch._foreach_mul_(gradients, 1.0 / self._loss_scale)
         if settings.clip is not None:
-            _clip(parameters, settings.clip_type, settings.clip)
+            _clip(parameters, settings.clip)
 
 
 def _all_gradients(parameters: Iterable[nn.Parameter]) -> list[torch.Tensor]:
@@ -173,24 +180,17 @@ def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
     return a + b
 
 
-def _clip(parameters: list[nn.Parameter], kind: str, limit: float) -> None:
-    if kind == "value":
-        nn.utils.clip_grad_value_(parameters, limit)
+def _clip(parameters: list[nn.Parameter], clip: Clip) -> None:
+    if clip.kind == "value":
+        nn.utils.clip_grad_value_(parameters, clip.limit)
     else:
-        nn.utils.clip_grad_norm_(parameters, limit)
+        nn.utils.clip_grad_norm_(parameters, clip.limit)
 
 
 def _make_updates(
     store: VariableStore, spec: ModelSpec, optimizer_fns: Sequence[Callable[[], Any]]
 ) -> list[Update]:
-    losses, functions = spec.losses, list(optimizer_fns)
-    if len(functions) not in (1, len(losses)):
-        raise SpecError(
-            f"optimizer_fn is a list of {len(functions)}, and ModelSpec.loss has {len(losses)}.\n"
-            "  Give one for all losses, or one for each."
-        )
-    if len(functions) == 1:
-        functions *= len(losses)
+    losses, functions = spec.losses, optimizer_fn_per_loss(spec, optimizer_fns)
     trainable = store.trainable()
     names = {id(parameter): name for name, parameter in trainable.items()}
     updates = []
@@ -215,11 +215,7 @@ def _make_updates(
             if name in reached_names and in_scopes(name, scopes)
         }
         if not trained:
-            within = "" if scopes is None else f" in the scopes {', '.join(scopes)}"
-            raise SpecError(
-                f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
-                "  Check ModelSpec.loss and ModelSpec.var_scopes; make modules with mox.module."
-            )
+            raise nothing_to_train_error(spec, index, "make modules with mox.module")
         with store:
             returned = function()
         updates.append(_make_update(store, returned, trained, index))
@@ -239,10 +235,11 @@ def _make_update(
     if isinstance(optimizer, tuple) and len(optimizer) == 2:
         optimizer, scheduler = optimizer
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise SpecError(
-            f"optimizer_fn returned {_shown(optimizer)}; engine 'torch' takes one of torch.optim, "
-            "a function of the parameters that returns one,\n  or mox.get_optimizer_fn(...)."
+        wanted = (
+            "one of torch.optim, a function of the parameters that returns one,\n"
+            "  or mox.get_optimizer_fn(...)"
         )
+        raise optimizer_kind_error(optimizer, RULES.engine, wanted)
     updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
     parameters = {name: p for name, p in trained.items() if id(p) in updated}
     if not parameters:
@@ -263,10 +260,6 @@ def _state_names(returned: Any, index: int) -> Callable[[str], str]:
     names = dict(zip(own.scalars, of_loss.scalars, strict=True))
     names.update((a.suffix, b.suffix) for a, b in zip(own.slots, of_loss.slots, strict=True))
     return names.__getitem__
-
-
-def _shown(value: object) -> str:
-    return "None (is a return missing?)" if value is None else f"a {type_name(value)}"
 
 
 def _leaves(loss: torch.Tensor) -> list[torch.Tensor]:

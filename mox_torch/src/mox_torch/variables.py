@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from mox_core.engine import RestoreReport, VariableInfo
-from mox_core.errors import SpecError
+from mox_core.eager import GLOBAL_STEP, HeldVariables
+from mox_core.engine import VariableInfo
 from mox_torch.model import to_numpy
 from mox_torch.optimizer_state import OptimizerState
 from mox_torch.store import VariableStore
 
-__all__ = ["GLOBAL_STEP", "Variables"]
-
-GLOBAL_STEP = "global_step"
+__all__ = ["Variables"]
 
 
-class Variables:
+class Variables(HeldVariables):
     """Reads and writes them.
 
     Args:
         store: the model's variables.
         states: of the optimizers.
-
-    Attributes:
-        global_step: how many updates the variables have seen.
     """
 
     def __init__(self, store: VariableStore, states: Sequence[OptimizerState]) -> None:
-        self.global_step = 0
         self._store = store
         self._states = states
 
@@ -45,9 +39,10 @@ class Variables:
 
     def infos(self) -> list[VariableInfo]:
         """Describes them."""
+        model, state = self._store.tensors(), self._state()
         return [
-            VariableInfo(name, tuple(tensor.shape), _dtype_name(tensor.dtype))
-            for name, tensor in self.tensors().items()
+            VariableInfo(name, tuple(tensor.shape), _dtype_name(tensor.dtype), name in state)
+            for name, tensor in {**model, **state}.items()
         ]
 
     def nonfinite(self) -> list[str]:
@@ -56,18 +51,7 @@ class Variables:
         flags = [torch.isfinite(tensor).all().cpu() for tensor in tensors.values()]
         return [name for name, finite in zip(tensors, flags, strict=True) if not finite]
 
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Sets variables, or changes nothing when a name or a shape does not fit.
-
-        Raises:
-            SpecError: it does not.
-        """
-        current = self.tensors()
-        for name, value in values.items():
-            if name not in current or tuple(np.shape(value)) != tuple(current[name].shape):
-                raise SpecError(
-                    f"there is no variable {name!r} of shape {np.shape(value)} in this program."
-                )
+    def _set(self, values: Mapping[str, Any]) -> None:
         given = {
             name: value if isinstance(value, torch.Tensor) else torch.as_tensor(np.array(value))
             for name, value in values.items()
@@ -79,22 +63,6 @@ class Variables:
                     model[name].copy_(value)
             for state in self._states:
                 state.assign(given)
-        if GLOBAL_STEP in given:
-            self.global_step = int(given[GLOBAL_STEP])
-
-    def take(
-        self, saved: Mapping[str, torch.Tensor], include: Callable[[str], bool], *, state: bool
-    ) -> RestoreReport:
-        """Assigns what was saved, after all of it has been checked. See `Program.restore`."""
-        report = RestoreReport.compare(
-            {name: tensor.shape for name, tensor in self.tensors().items()},
-            {name: tensor.shape for name, tensor in saved.items()},
-            include,
-            state_names=self._state().keys(),
-            state=state,
-        )
-        self.assign({name: saved[name] for name in report.restored})
-        return report
 
     def _state(self) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}

@@ -83,6 +83,11 @@ def _convert(source: str, target: str, to: str) -> int:
     if done.left_out:
         some = ", ".join(done.left_out[:10]) + (", ..." if len(done.left_out) > 10 else "")
         print(f"  without  {len(done.left_out)} that hold no numbers: {some}")
+    if done.neutral is False:
+        print(
+            f"  note     a script of engine {done.engine!r} itself made them: another engine finds "
+            "only what has its names, shapes and layouts"
+        )
     return 0
 
 

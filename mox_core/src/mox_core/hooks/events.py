@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mox_core.crc32c import masked_crc32c
 from mox_core.errors import MoxError
-from mox_core.hooks.protobuf import decode, field_bytes, field_double, field_float, field_varint
+from mox_core.protobuf import decode, field_bytes, field_double, field_float, field_varint
 
 __all__ = ["EventFileWriter", "read_events"]
 

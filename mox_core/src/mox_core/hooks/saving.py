@@ -96,6 +96,7 @@ class SaveHook(RunHook):
             run.program.save,
             variables=run.program.variable_infos(),
             hooks=collect_state(self._hooks()),
+            neutral=run.program.request.neutral,
         )
         self._saved_step = run.global_step
         run.on_saved(run.checkpoint)

@@ -13,14 +13,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mox_core.errors import SpecError
 from mox_core.nn.graph import Graph
 from mox_core.nn.operations import OPERATIONS
 from mox_core.nn.tensor import FLOATS, Tensor, Variable
+from mox_core.patterns import in_scopes
 from mox_core.spec import ExportSpec, ModelSpec
+from mox_core.spec_rules import nothing_to_train_error
 
 __all__ = [
+    "CONV",
+    "DENSE",
+    "DEPTHWISE",
+    "LOGICAL",
     "batch_norm_updates",
+    "kernel_layouts",
     "lower",
     "map_spec",
     "monitored",
@@ -143,21 +149,13 @@ def trained_variables(spec: ModelSpec, index: int) -> list[Variable]:
         if tensor not in reached:
             continue
         if isinstance(tensor, Variable):
-            if tensor.trainable and _within(tensor.name, scopes):
+            if tensor.trainable and in_scopes(tensor.name, scopes):
                 found.append(tensor)
         elif OPERATIONS[tensor.op].gradient:
             reached.update(one for one in tensor.inputs if one is not None and one.dtype in FLOATS)
     if not found:
-        within = "" if scopes is None else f" in the scopes {', '.join(scopes)}"
-        raise SpecError(
-            f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
-            "  Check ModelSpec.loss and ModelSpec.var_scopes."
-        )
+        raise nothing_to_train_error(spec, index)
     return found[::-1]
-
-
-def _within(name: str, scopes: Sequence[str] | None) -> bool:
-    return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)
 
 
 def variable_uses(tensors: Iterable[Tensor]) -> dict[Variable, set[tuple[str, str]]]:
@@ -179,6 +177,24 @@ def variable_uses(tensors: Iterable[Tensor]) -> dict[Variable, set[tuple[str, st
                 name = operation.inputs[min(position, len(operation.inputs) - 1)]
                 uses.setdefault(one, set()).add((tensor.op, name.strip("?*")))
     return uses
+
+
+LOGICAL, CONV, DEPTHWISE, DENSE = "logical", "conv", "depthwise", "dense"
+"""How an engine may keep a variable in memory: as the graph says, or for the operation that uses
+it. Those of PyTorch and MXNet are OIHW, [channels * m, 1, H, W] and [out, in]."""
+
+
+def kernel_layouts(uses: Mapping[Variable, set[tuple[str, str]]]) -> dict[str, str]:
+    """Variable name -> layout, from how a graph uses its variables (see `variable_uses`).
+
+    Variables that several operations use in different ways stay as the graph says.
+    """
+    wanted = {
+        frozenset({("conv2d", "weights")}): CONV,
+        frozenset({("depthwise_conv2d", "weights")}): DEPTHWISE,
+        frozenset({("dense", "weights")}): DENSE,
+    }
+    return {one.name: wanted.get(frozenset(use), LOGICAL) for one, use in uses.items()}
 
 
 def table_problems(table: Table) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 
 from mox_core.checkpoint import (
     check_intact,
@@ -12,10 +16,12 @@ from mox_core.checkpoint import (
     resolve_checkpoint,
 )
 from mox_core.engine import Program, RestoreReport
-from mox_core.errors import CheckpointError, SpecError
+from mox_core.errors import CheckpointError, EngineError, SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.hooks.saving import restore_state
 from mox_core.running.state import RunState
+from mox_core.storage.copying import scratch
+from mox_core.tf_checkpoint import TensorFlowCheckpoint
 
 __all__ = ["load_variables", "restore_all"]
 
@@ -45,13 +51,7 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         with run.staging.naming(found):
             _check_engine(run, found, "log_dir")
             surplus = restore_all(program, found, state=plan.training)
-        if plan.training and surplus:
-            run.logger.warning(
-                "%s holds %d variables that the model or its optimizer has not: %s.",
-                run.url_of(found),
-                len(surplus),
-                _listed(surplus),
-            )
+        _tell_surplus(run, found, surplus)
         if plan.training:
             restore_state(hooks, (read_record(found) or {}).get("hooks", {}))
     elif plan.checkpoint_path:
@@ -59,8 +59,9 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         run.logger.info("Restoring parameters from %s", chosen)
         found = run.staging.local_copy(chosen)
         with run.staging.naming(found):
-            _check_engine(run, found, "checkpoint_path")
-            _restore_chosen(run, found)
+            check_intact(found)
+            with _as_own(run, found) as own:
+                _restore_chosen(run, found, own)
     elif not plan.training:
         where = f"log_dir={log_dir!r} has none" if log_dir else "log_dir is not given"
         raise CheckpointError(
@@ -92,25 +93,32 @@ def restore_all(program: Program, prefix: str, *, state: bool) -> Sequence[str]:
     return report.surplus
 
 
+def _is_own(run: RunState, prefix: str) -> bool:
+    """Whether this run's engine reads a checkpoint."""
+    record = read_record(prefix)
+    written = record is not None and record.get("engine") == run.engine.name
+    return written or run.engine.read_checkpoint(prefix) is not None
+
+
 def _check_engine(run: RunState, prefix: str, argument: str) -> None:
     """Tells a checkpoint of another engine from a damaged one.
 
     Raises:
         CheckpointError: it is of another engine; says how to convert it.
     """
+    if _is_own(run, prefix):
+        return
     record, engine = read_record(prefix), run.engine
-    if record is not None and record.get("engine") == engine.name:
-        return
-    if engine.read_checkpoint(prefix) is not None:
-        return
+    writer = None
     if record is not None:
-        writer = record.get("engine")
-    else:
-        found = engine_that_reads(prefix)
-        writer = found[0].name if found else None
+        writer = f"of engine {record.get('engine')!r}"
+    elif TensorFlowCheckpoint.find(prefix):
+        writer = "in TensorFlow's format"
+    elif found := engine_that_reads(prefix):
+        writer = f"of engine {found[0].name!r}"
     if writer is not None:
         raise CheckpointError(
-            f"checkpoint {prefix} is of engine {writer!r}, and this run uses {engine.name!r}.\n"
+            f"checkpoint {prefix} is {writer}, and this run uses {engine.name!r}.\n"
             f"  Convert it with `mox checkpoint convert {prefix} FOLDER --to {engine.name}`, and "
             f"give {argument}=FOLDER."
         )
@@ -126,31 +134,74 @@ def _require(path: str) -> str:
     return found
 
 
-def _restore_chosen(run: RunState, prefix: str) -> None:
+@contextlib.contextmanager
+def _as_own(run: RunState, prefix: str) -> Iterator[str]:
+    """A checkpoint as files of this run's engine: itself, or what is made of TensorFlow's files.
+
+    Raises:
+        CheckpointError: it is of another engine; says how to convert it.
+    """
+    of_tensorflow = None if _is_own(run, prefix) else TensorFlowCheckpoint.find(prefix)
+    if of_tensorflow is None:
+        _check_engine(run, prefix, "checkpoint_path")
+        yield prefix
+        return
+    with tempfile.TemporaryDirectory(prefix="mox-", dir=scratch()) as folder:
+        own = os.path.join(folder, os.path.basename(prefix))
+        try:
+            run.engine.write_variables(own, of_tensorflow.arrays())
+        except EngineError as error:
+            raise CheckpointError(
+                f"checkpoint {prefix} is in TensorFlow's format: {error}\n"
+                "  Use an engine that reads it."
+            ) from error
+        yield own
+
+
+def _restore_chosen(run: RunState, prefix: str, own: str) -> None:
     plan = run.plan
     include = _matcher(plan.include_patterns, "checkpoint_include_patterns")
     exclude = _matcher(plan.exclude_patterns, "checkpoint_exclude_patterns")
-    check_intact(prefix)
     report = run.program.restore(
-        prefix,
+        own,
         lambda name: (not plan.include_patterns or include(name)) and not exclude(name),
         state=plan.training,
     )
     _check(report, prefix)
     if plan.include_patterns or plan.exclude_patterns:
         run.logger.info("Restored %d variables by the patterns given.", len(report.restored))
-    elif plan.training and report.surplus:
-        run.logger.info(
-            "%d variables of %s are not in the model: %s.",
-            len(report.surplus),
-            run.url_of(prefix),
-            _listed(report.surplus),
-        )
+    else:
+        _tell_surplus(run, prefix, report.surplus, level=logging.INFO)
     if report.missing_state:
         run.logger.info(
             "%d variables of the optimizer are not in %s and start afresh.",
             len(report.missing_state),
             run.url_of(prefix),
+        )
+
+
+def _tell_surplus(
+    run: RunState, prefix: str, surplus: Sequence[str], *, level: int | None = None
+) -> None:
+    """Says what else a checkpoint holds.
+
+    In TRAIN the next checkpoint of log_dir will be without it: a warning. Elsewhere nothing comes
+    of it, and what an optimizer needs is not missed.
+    """
+    training = run.plan.training
+    if not training:
+        state = frozenset((read_record(prefix) or {}).get("state", ()))
+        variables = [info.name for info in run.program.variable_infos()]
+        below = tuple(f"{name}/" for name in variables)
+        surplus = [name for name in surplus if name not in state and not name.startswith(below)]
+    if surplus:
+        run.logger.log(
+            level or (logging.WARNING if training else logging.INFO),
+            "%s holds %d variables that the model%s has not: %s.",
+            run.url_of(prefix),
+            len(surplus),
+            " or its optimizer" if training else "",
+            _listed(surplus),
         )
 
 

@@ -32,6 +32,7 @@ _TIERS = (
     "multi_loss",
     "auto_batch",
     "export",
+    "flags",
     "runs",
 )
 # Before they are imported: a failing assert then shows its values in an author's test run, too.
@@ -46,6 +47,7 @@ from mox_core.testing.engine_problem import EngineProblem  # noqa: E402
 from mox_core.testing.engine_tiers.auto_batch import AutoBatchTier  # noqa: E402
 from mox_core.testing.engine_tiers.checkpoints import CheckpointsTier  # noqa: E402
 from mox_core.testing.engine_tiers.export import ExportTier  # noqa: E402
+from mox_core.testing.engine_tiers.flags import FlagsTier  # noqa: E402
 from mox_core.testing.engine_tiers.inter_mode import InterModeTier  # noqa: E402
 from mox_core.testing.engine_tiers.multi_loss import MultiLossTier  # noqa: E402
 from mox_core.testing.engine_tiers.runs import RunsTier  # noqa: E402
@@ -65,6 +67,7 @@ class EngineSuite(
     MultiLossTier,
     AutoBatchTier,
     ExportTier,
+    FlagsTier,
     RunsTier,
 ):
     """Subclass it as `Test...` and give it the fixtures `make_engine` and `problem`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
@@ -24,8 +25,10 @@ def checkpoint_file(prefix: str) -> str:
 
 def write_arrays(prefix: str, arrays: Mapping[str, Array]) -> None:
     """Writes name -> array."""
+    packed = io.BytesIO()  # on a full disk some versions of NumPy would leave their archive open
+    np.savez(packed, **{_KEY + name: array for name, array in arrays.items()})  # type: ignore[arg-type]
     with open(checkpoint_file(prefix), "wb") as file:
-        np.savez(file, **{_KEY + name: array for name, array in arrays.items()})  # type: ignore[arg-type]
+        file.write(packed.getbuffer())
 
 
 def read_arrays(prefix: str) -> dict[str, Array]:

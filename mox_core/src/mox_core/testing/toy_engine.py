@@ -9,30 +9,37 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mox_core import nn
+from mox_core.eager import GLOBAL_STEP, EagerProgram, HeldVariables, Rows
 from mox_core.engine import (
     Capabilities,
     Cluster,
     Engine,
     EngineConfig,
     Fetch,
-    Program,
     ProgramRequest,
     RestoreReport,
     StepResults,
     VariableInfo,
 )
-from mox_core.errors import EngineError, SpecError
-from mox_core.hooks.base import RunHook
+from mox_core.errors import EngineError
 from mox_core.nn.feed import Batch, Feed
 from mox_core.optim import OptimizerSpec
-from mox_core.spec import ExportSpec, Mode, ModeKeys, ModelSpec, not_scalar_error
+from mox_core.patterns import in_scopes
+from mox_core.spec import Mode, ModeKeys, ModelSpec
+from mox_core.spec_rules import (
+    SpecRules,
+    nothing_to_train_error,
+    optimizer_fn_per_loss,
+    optimizer_kind_error,
+)
 from mox_core.testing.toy_checkpoint import checkpoint_file, read_arrays, write_arrays
 from mox_core.testing.toy_export import export_toy_npz
 from mox_core.testing.toy_neutral import NeutralModel, NeutralOptimizer
@@ -48,7 +55,7 @@ from mox_core.testing.toy_nn import (
 
 __all__ = ["ToyEngine", "ToyProgram"]
 
-GLOBAL_STEP = "global_step"
+RULES = SpecRules("toy", Tensor, "a toy_nn.Tensor")
 
 
 class ToyEngine(Engine):
@@ -83,7 +90,9 @@ class ToyEngine(Engine):
     def read_checkpoint(self, prefix: str) -> list[VariableInfo] | None:
         """Describes a checkpoint that was copied without mox's record of it."""
         arrays = self.read_variables(prefix)
-        return None if arrays is None else _infos(arrays)
+        if arrays is None:
+            return None
+        return [VariableInfo(name, array.shape, array.dtype.name) for name, array in arrays.items()]
 
     def read_variables(self, prefix: str) -> dict[str, Array] | None:
         """Reads a checkpoint for another engine."""
@@ -143,7 +152,61 @@ class Update:
     scalars: dict[str, Array]
 
 
-class ToyProgram(Program):
+class ToyVariables(HeldVariables):
+    """The variables of a model and of its optimizers.
+
+    Args:
+        store: those of the model.
+        updates: have the optimizers' state.
+    """
+
+    def __init__(self, store: VariableStore, updates: Sequence[Update]) -> None:
+        self._store = store
+        self._updates = updates
+
+    def infos(self) -> list[VariableInfo]:
+        """Describes them."""
+        model, state = self._model(), self._state()
+        return [
+            VariableInfo(name, array.shape, array.dtype.name, name in state)
+            for name, array in {**model, **state}.items()
+        ]
+
+    def arrays(self) -> dict[str, Array]:
+        """Name -> copy."""
+        return {name: array.copy() for name, array in {**self._model(), **self._state()}.items()}
+
+    def nonfinite(self) -> list[str]:
+        """Names of those that hold NaN or infinity."""
+        return [name for name, array in self.arrays().items() if not np.isfinite(array).all()]
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        state = self._state()
+        for name, value in values.items():
+            if name in state:
+                state[name][...] = value
+            else:
+                variable = self._store.variables[name]
+                variable.value = np.array(value, dtype=variable.value.dtype)
+
+    def _model(self) -> dict[str, Array]:
+        return {name: variable.value for name, variable in self._store.variables.items()}
+
+    def _state(self) -> dict[str, Array]:
+        """Optimizer slots and the global step, by the names that a checkpoint has for them."""
+        state = {}
+        for index, update in enumerate(self._updates):
+            # A neutral optimizer knows the names itself.
+            native = not isinstance(update.optimizer, NeutralOptimizer)
+            suffix = f"_{index}" if index and native else ""
+            state.update({f"{name}{suffix}": array for name, array in update.scalars.items()})
+            for variable, slots in update.slots.items():
+                for slot, array in slots.items():
+                    state[f"{variable.name}/{slot}{suffix}"] = array
+        return {**state, GLOBAL_STEP: np.asarray(self.global_step)}
+
+
+class ToyProgram(EagerProgram[Batch]):
     """The user's functions and their variables.
 
     Args:
@@ -156,25 +219,25 @@ class ToyProgram(Program):
         self._towers = 1 if request.mode == ModeKeys.EXPORT else towers
         self._store = VariableStore()
         self._neutral = NeutralModel(request.model_fn, self._store) if request.neutral else None
-        self._global_step = 0
         self._updates: list[Update] = []
+        self._variables = ToyVariables(self._store, self._updates)
         self._feed = None if request.mode == ModeKeys.EXPORT else self._make_feed(request.mode)
         # The first call makes the variables and shows the hooks; its values are not used.
         self._first = self._call_model(
             request.mode, self._feed.first if self._feed else _zeros(request.input_spec)
         )
-        self.hooks = _checked_hooks(self._first.spec)
-        self.export_spec = _checked_export_spec(self._first.spec)
+        self.hooks = RULES.hooks(self._first.spec)
+        self.export_spec = RULES.export_spec(self._first.spec)
         self.input_spec = {
             key: (tensor.shape, tensor.value.dtype) for key, tensor in self._first.inputs.items()
         }
         if request.mode == ModeKeys.TRAIN:
-            self._updates = _make_updates(request, self._first.spec)
+            self._updates += _make_updates(request, self._first.spec)
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
             self._inter_first = self._call_model(request.inter_mode, self._inter_feed.first)
             self._inter_tensors = self._neutral.tensors if self._neutral else {}
-            self.inter_hooks = _checked_hooks(self._inter_first.spec)
+            self.inter_hooks = RULES.hooks(self._inter_first.spec)
         self._store.frozen = True
 
     @property
@@ -182,19 +245,11 @@ class ToyProgram(Program):
         """How many calls of model_fn make a step."""
         return self._towers
 
-    @property
-    def global_step(self) -> int:
-        """How many updates were done."""
-        return self._global_step
-
-    def start(self) -> None:
-        """Nothing to do: the first call of model_fn has made the variables."""
-
     # ---- Steps -------------------------------------------------------------------------------
 
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
         """Runs at most `n` steps."""
-        results = StepResults(steps=0, global_step=self._global_step)
+        results = StepResults(steps=0, global_step=self.global_step)
         calls: list[ModelCall] = []
         while results.steps < n and results.ended is None:
             if results.steps and stop():
@@ -214,38 +269,30 @@ class ToyProgram(Program):
                     results.ended = "nan"  # before the update, which would spoil the variables
                 else:
                     self._update(calls)
-        results.global_step = self._global_step
+        results.global_step = self.global_step
         if fetch.values:
             results.values = [call.values() for call in calls]
             results.samples = [call.samples for call in calls]
         return results
 
-    def evaluate(
-        self, values: Mapping[str, Any], steps: int, stop: Callable[[], bool]
-    ) -> list[tuple[dict[str, float], int | None]]:
-        """Computes `values` again for each batch of the inter mode."""
-        mode = self.request.inter_mode
+    @contextmanager
+    def _evaluation(self, values: Mapping[str, Any]) -> Iterator[Callable[[Batch], Rows]]:
+        """Computes `values` again from other inputs."""
+        mode = str(self.request.inter_mode)
         values = {name: self._toy_tensor(value) for name, value in values.items()}
         for name, value in values.items():
-            if _array(value).shape:
-                raise not_scalar_error(
-                    f"hooks: monitor_info[{name!r}]", _array(value).shape, str(mode)
-                )
+            RULES.require_scalar(value, f"hooks: monitor_info[{name!r}]", mode)
         tensors = [
             value if isinstance(value, Tensor) else Tensor(value) for value in values.values()
         ]
-        rows: list[tuple[dict[str, float], int | None]] = []
-        while len(rows) < steps and not (rows and stop()):
-            batches = self._inter_feed.take(1) if rows else self._inter_feed.take_again()
-            if not batches:
-                break
-            inputs = self._inter_first.inputs
-            given = {tensor: batches[0][key] for key, tensor in inputs.items()}
+
+        def compute(batch: Batch) -> Rows:
+            given = {tensor: batch[key] for key, tensor in self._inter_first.inputs.items()}
             numbers = [float(number) for number in replay(tensors, given)]
-            first = next(iter(batches[0].values()))
-            samples = len(first) if first.shape else None
-            rows.append((dict(zip(values, numbers, strict=True)), samples))
-        return rows
+            first = next(iter(batch.values()))
+            return dict(zip(values, numbers, strict=True)), len(first) if first.shape else None
+
+        yield compute
 
     def _toy_tensor(self, value: Any) -> Any:
         """The toy engine's tensor of the inter mode for a neutral one; others as they are."""
@@ -275,13 +322,7 @@ class ToyProgram(Program):
         with self._store.active():
             returned = self.request.model_fn(dict(inputs) if named else list(inputs.values()), mode)
         spec = ModelSpec.require(returned, mode)
-        for index, loss in enumerate(spec.losses):
-            where = f"loss[{index}]" if len(spec.losses) > 1 else "loss"
-            if _array(loss).shape:
-                raise not_scalar_error(where, _array(loss).shape, mode)
-        for name, value in (spec.log_info or {}).items():
-            if _array(value).shape:
-                raise not_scalar_error(f"log_info[{name!r}]", _array(value).shape, mode)
+        RULES.check(spec, mode)
         return ModelCall(inputs, spec)
 
     def _update(self, calls: list[ModelCall]) -> None:
@@ -295,58 +336,14 @@ class ToyProgram(Program):
                 unused = np.zeros_like(variable.value)
                 gradient = np.mean([tower.get(variable, unused) for tower in towers], axis=0)
                 variable.value = update.optimizer.update(
-                    variable.value, gradient, {**slots, **update.scalars}, self._global_step
+                    variable.value, gradient, {**slots, **update.scalars}, self.global_step
                 )
             update.optimizer.finish(update.scalars)
         for variable, value in calls[0].updates.items():
             variable.value = value
-        self._global_step += 1
+        self._variables.global_step += 1
 
-    # ---- Variables and checkpoints -----------------------------------------------------------
-
-    def _state(self) -> dict[str, Array]:
-        """Optimizer slots and the global step, by the names that a checkpoint has for them."""
-        state = {}
-        for index, update in enumerate(self._updates):
-            # A neutral optimizer knows the names itself.
-            native = not isinstance(update.optimizer, NeutralOptimizer)
-            suffix = f"_{index}" if index and native else ""
-            state.update({f"{name}{suffix}": array for name, array in update.scalars.items()})
-            for variable, slots in update.slots.items():
-                for slot, array in slots.items():
-                    state[f"{variable.name}/{slot}{suffix}"] = array
-        return {**state, GLOBAL_STEP: np.asarray(self._global_step)}
-
-    def variables(self) -> dict[str, Array]:
-        """Copies of all arrays that `save` writes."""
-        model = {name: variable.value for name, variable in self._store.variables.items()}
-        return {name: array.copy() for name, array in {**model, **self._state()}.items()}
-
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Sets variables, or changes nothing when a name or a shape does not fit."""
-        current = self.variables()
-        for name, value in values.items():
-            if name not in current or np.shape(value) != current[name].shape:
-                raise SpecError(
-                    f"there is no variable {name!r} of shape {np.shape(value)} in this program."
-                )
-        state = self._state()
-        for name, value in values.items():
-            if name == GLOBAL_STEP:
-                self._global_step = int(value)
-            elif name in state:
-                state[name][...] = value
-            else:
-                variable = self._store.variables[name]
-                variable.value = np.array(value, dtype=variable.value.dtype)
-
-    def variable_infos(self) -> list[VariableInfo]:
-        """Describes all that `save` writes."""
-        return _infos(self.variables())
-
-    def nonfinite_variables(self) -> list[str]:
-        """Names of variables that hold NaN or infinity."""
-        return [name for name, array in self.variables().items() if not np.isfinite(array).all()]
+    # ---- Files -------------------------------------------------------------------------------
 
     def save(self, prefix: str) -> None:
         """Writes `<prefix>.npz`."""
@@ -356,16 +353,7 @@ class ToyProgram(Program):
         self, prefix: str, include: Callable[[str], bool], *, state: bool = True
     ) -> RestoreReport:
         """Reads `<prefix>.npz`; all of it is checked before anything is changed."""
-        saved = read_arrays(prefix)
-        report = RestoreReport.compare(
-            {name: array.shape for name, array in self.variables().items()},
-            {name: array.shape for name, array in saved.items()},
-            include,
-            state_names=self._state().keys(),
-            state=state,
-        )
-        self.assign({name: saved[name] for name in report.restored})
-        return report
+        return self._variables.take(read_arrays(prefix), include, state=state)
 
     def export(self, export_format: str, directory: str) -> None:
         """Writes the model into `directory`.
@@ -378,9 +366,6 @@ class ToyProgram(Program):
         assert self.export_spec is not None, "ModelSpec.require has checked it"
         export_toy_npz(self.export_spec, self._first.inputs, directory)
 
-    def close(self) -> None:
-        """Nothing to release."""
-
 
 def _array(value: Any) -> Array:
     return value.value if isinstance(value, Tensor) else np.asarray(value)
@@ -390,66 +375,25 @@ def _zeros(input_spec: Mapping[Any, Any]) -> Batch:
     return {key: np.zeros(shape, dtype) for key, (shape, dtype) in input_spec.items()}
 
 
-def _infos(arrays: Mapping[str, Array]) -> list[VariableInfo]:
-    return [VariableInfo(name, array.shape, array.dtype.name) for name, array in arrays.items()]
-
-
 def _nonfinite_losses(calls: list[ModelCall]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for call in calls for name in call.nonfinite_losses()))
 
 
-def _checked_hooks(spec: ModelSpec) -> tuple[RunHook, ...]:
-    for index, hook in enumerate(spec.hooks or ()):
-        if not isinstance(hook, RunHook):
-            raise SpecError(
-                f"ModelSpec.hooks[{index}] is a {type(hook).__name__}; "
-                "engine 'toy' takes mox.RunHook only."
-            )
-    return tuple(spec.hooks or ())
-
-
-def _checked_export_spec(spec: ModelSpec) -> ExportSpec | None:
-    export = spec.export_spec
-    if export is not None:
-        for where in ("inputs_dict", "outputs_dict"):
-            for name, tensor in getattr(export, where).items():
-                if not isinstance(tensor, Tensor):
-                    raise SpecError(
-                        f"ExportSpec.{where}[{name!r}] is a {type(tensor).__name__}; "
-                        "it has to be a tensor of model_fn."
-                    )
-    return export
-
-
 def _make_updates(request: ProgramRequest, spec: ModelSpec) -> list[Update]:
     """Pairs each loss with an optimizer and finds the variables that it updates."""
-    losses, functions = spec.losses, list(request.optimizer_fns)
-    if len(functions) not in (1, len(losses)):
-        raise SpecError(
-            f"optimizer_fn is a list of {len(functions)}, and ModelSpec.loss has {len(losses)}.\n"
-            "  Give one for all losses, or one for each."
-        )
-    if len(functions) == 1:
-        functions *= len(losses)
+    functions = optimizer_fn_per_loss(spec, request.optimizer_fns)
     updates = []
-    for index, (loss, function) in enumerate(zip(losses, functions, strict=True)):
+    for index, (loss, function) in enumerate(zip(spec.losses, functions, strict=True)):
         optimizer = function()
         if isinstance(optimizer, OptimizerSpec):
             optimizer = NeutralOptimizer(optimizer.for_loss(index))
         if not isinstance(optimizer, Optimizer):
-            raise SpecError(
-                f"optimizer_fn returned a {type(optimizer).__name__}; engine 'toy' takes an "
-                "optimizer of mox.get_optimizer_fn or of mox_core.testing.toy_nn."
-            )
+            wanted = "an optimizer of mox.get_optimizer_fn or of mox_core.testing.toy_nn"
+            raise optimizer_kind_error(optimizer, ToyEngine.name, wanted)
         scopes = spec.scopes_of(index)
-        reached = gradients(loss) if isinstance(loss, Tensor) else {}
-        trained = [variable for variable in reached if _in_scopes(variable.name, scopes)]
+        trained = [variable for variable in gradients(loss) if in_scopes(variable.name, scopes)]
         if not trained:
-            within = "" if scopes is None else f" in the scopes {', '.join(scopes)}"
-            raise SpecError(
-                f"{spec.loss_names()[index]} depends on no trainable variable{within}.\n"
-                "  Check ModelSpec.loss and ModelSpec.var_scopes."
-            )
+            raise nothing_to_train_error(spec, index)
         slots = {
             variable: {
                 slot: np.full_like(variable.value, first) for slot, first in optimizer.slots.items()
@@ -459,7 +403,3 @@ def _make_updates(request: ProgramRequest, spec: ModelSpec) -> list[Update]:
         scalars = {name: np.asarray(first) for name, first in optimizer.scalars.items()}
         updates.append(Update(optimizer, slots, scalars))
     return updates
-
-
-def _in_scopes(name: str, scopes: list[str] | None) -> bool:
-    return scopes is None or any(name == one or name.startswith(f"{one}/") for one in scopes)

@@ -12,7 +12,7 @@ from mox_tf.cluster.program import ClusterProgram, WorkerTask
 from mox_tf.cluster.spec import ClusterSpec
 from mox_tf.devices import Placement
 from mox_tf.graph import build_graph
-from mox_tf.update_rules import DYNAMIC, UpdateRules
+from mox_tf.update_rules import UpdateRules
 
 __all__ = ["build_cluster_program", "check_cluster"]
 
@@ -28,7 +28,7 @@ def check_cluster(spec: ClusterSpec, placement: Placement, rules: UpdateRules) -
             "--variable_update replicated is for one process; with --ps_hosts use "
             "distributed_replicated or parameter_server."
         )
-    if spec.sync and rules.loss_scale == DYNAMIC:
+    if spec.sync and rules.loss_scale is None:
         raise EngineError(
             "--loss_scale dynamic does not go together with --sync_replicas.\n"
             "  Give a number, such as --loss_scale 1024."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,6 +99,32 @@ class SpecsTier:
             "optimizer_fn.*None",
             lambda: bench.train(make_batches(1), optimizer_fns=(lambda: None,)),
         )
+
+    def test_tensors_of_another_framework_are_refused(self, bench: EngineBench) -> None:
+        foreign = type("Foreign", (), {"__module__": "other.framework"})
+        for fields, named in (
+            ({"loss": foreign()}, "loss"),
+            ({"log_info": {"a": foreign()}}, "log_info.*a"),
+        ):
+            mode = ModeKeys.TRAIN if "loss" in fields else ModeKeys.EVAL
+            returned = ModelSpec(**fields)
+            _assert_refused(
+                f"{named}.*Foreign",
+                lambda mode=mode, returned=returned: bench.build(  # type: ignore[misc]
+                    mode, make_batches(1), make_spec=lambda *given: returned
+                ),
+            )
+
+    def test_variables_that_are_new_in_a_later_step_are_refused(self, bench: EngineBench) -> None:
+        if bench.new_engine().capabilities.graph:
+            pytest.skip("model_fn is called once, not in every step")
+        names = (f"net{number}" for number in itertools.count())
+
+        def make_spec(make_model: MakeModel, mode: Mode) -> ModelSpec:
+            return ModelSpec(loss=make_model(next(names), CLASSES).loss)
+
+        program = bench.train(make_batches(2), make_spec=make_spec)
+        _assert_refused("net1.*later step", lambda: program.run_steps(1, Fetch(), never))
 
     def test_an_error_in_model_fn_reaches_the_user(self, bench: EngineBench) -> None:
         def model_fn(inputs: Any, mode: Mode, /) -> ModelSpec:

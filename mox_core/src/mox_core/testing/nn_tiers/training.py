@@ -161,13 +161,20 @@ class TrainingTier:
         assert shapes["net/conv2/depthwise_weights"] == (3, 3, 4, 1)
         assert shapes["net/conv2/pointwise_weights"] == (1, 1, 4, 6)
 
-    def test_twenty_steps_equal_the_reference(self, nn_bench: NNBench) -> None:
+    def test_twenty_steps_equal_the_reference(self, nn_bench: NNBench, tmp_path: Path) -> None:
+        """Also of a new program that goes on from a checkpoint, and where nobody looks at them."""
         batches = _images(20)
-        rate = [get_optimizer_fn("sgd", 0.1)]
-        program = nn_bench.build(ModeKeys.TRAIN, batches, _conv_net, optimizers=rate)
-        losses = _losses(program, 20)
+        rate = [get_optimizer_fn("momentum", 0.01)]
+        begun = nn_bench.build(ModeKeys.TRAIN, batches[:10], _conv_net, optimizers=rate)
+        losses = _losses(begun, 10)
+        begun.save(str(tmp_path / "a"))
+        program = nn_bench.build(ModeKeys.TRAIN, batches[10:], _conv_net, optimizers=rate)
+        assert not program.restore(str(tmp_path / "a"), lambda name: True).missing_state
+        assert program.run_steps(9, Fetch(), never).steps == 9
+        losses += _losses(program, 1)
         reference = _reference_program(batches, rate)
-        np.testing.assert_allclose(losses, _losses(reference, 20), rtol=1e-4)
+        wanted_losses = _losses(reference, 20)
+        np.testing.assert_allclose(losses, [*wanted_losses[:10], wanted_losses[-1]], rtol=1e-4)
         wanted = reference.variables()
         for name, value in program.variables().items():
             np.testing.assert_allclose(value, wanted[name], rtol=1e-2, atol=1e-4, err_msg=name)
@@ -249,6 +256,17 @@ class TrainingTier:
         whole = nn_bench.build(ModeKeys.TRAIN, pairs, _linear, optimizers=momentum)
         whole.run_steps(4, Fetch(), never)
         np.testing.assert_allclose(program.variables()["w"], whole.variables()["w"], rtol=1e-9)
+
+    def test_only_the_first_tower_moves_the_averages(self, nn_bench: NNBench) -> None:
+        _require(nn_bench, "towers")
+        batches = _images(2)
+        two = nn_bench.build(ModeKeys.TRAIN, batches, _conv_net, towers=2)
+        one = nn_bench.build(ModeKeys.TRAIN, batches, _conv_net)
+        assert [program.run_steps(1, Fetch(), never).steps for program in (two, one)] == [1, 1]
+        moving = "net/conv1/BatchNorm/moving_mean"
+        found = two.variables()[moving]
+        assert (found != 0).any()
+        np.testing.assert_allclose(found, one.variables()[moving], rtol=1e-5)
 
     def test_evaluation_in_the_middle_of_training(self, nn_bench: NNBench) -> None:
         _require(nn_bench, "inter_mode")

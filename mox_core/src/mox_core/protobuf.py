@@ -1,4 +1,4 @@
-"""The wire format of Protocol Buffers, as far as event files need it.
+"""The wire format of Protocol Buffers, as far as event files and checkpoints need it.
 
 Source: https://protobuf.dev/programming-guides/encoding/.
 """
@@ -9,7 +9,14 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["decode", "field_bytes", "field_double", "field_float", "field_varint"]
+__all__ = [
+    "decode",
+    "field_bytes",
+    "field_double",
+    "field_float",
+    "field_varint",
+    "read_varint",
+]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -38,24 +45,25 @@ def field_bytes(number: int, value: bytes) -> bytes:
     return _tag(number, _LENGTH) + _varint(len(value)) + value
 
 
-def decode(message: bytes) -> Iterator[tuple[int, Any]]:
+def decode(message: bytes | memoryview) -> Iterator[tuple[int, Any]]:
     """Yield the number and the raw value of every field of a message.
 
-    Integers come as unsigned numbers; fixed-size numbers, texts and messages as bytes.
+    Integers come as unsigned numbers; fixed-size numbers, texts and messages as bytes, or as views
+    of a message that is one.
 
     Raises:
         ValueError: the bytes are no message.
     """
     at = 0
     while at < len(message):
-        tag, at = _read_varint(message, at)
+        tag, at = read_varint(message, at)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
-            value, at = _read_varint(message, at)
+            value, at = read_varint(message, at)
             yield number, value
             continue
         if kind == _LENGTH:
-            length, at = _read_varint(message, at)
+            length, at = read_varint(message, at)
         elif kind in (_FIXED64, _FIXED32):
             length = 8 if kind == _FIXED64 else 4
         else:
@@ -64,6 +72,23 @@ def decode(message: bytes) -> Iterator[tuple[int, Any]]:
             raise ValueError(f"a field of {length} bytes reaches beyond the end")
         yield number, message[at : at + length]
         at += length
+
+
+def read_varint(message: bytes | memoryview, at: int) -> tuple[int, int]:
+    """Return the integer that begins at a byte, unsigned, and where it ends.
+
+    Raises:
+        ValueError: it does not end.
+    """
+    value = shift = 0
+    while at < len(message):
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a number reaches beyond the end")
 
 
 def _tag(number: int, kind: int) -> bytes:
@@ -77,15 +102,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(message):
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a number reaches beyond the end")
