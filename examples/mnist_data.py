@@ -12,22 +12,16 @@ Without a folder it reads the digits that ship with the examples.
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mox_core.data.idx import read_idx
+from mox_core.errors import DataError
 
 DIGITS = str(Path(__file__).parent / "data" / "digits")
 NUM_CLASSES = 10
-_IMAGES_MAGIC, _LABELS_MAGIC = 2051, 2049
-
-
-class DataError(ValueError):
-    """A file of the data set is missing or damaged."""
 
 
 class DataSet:
@@ -94,9 +88,9 @@ def read_data_sets(folder: str = DIGITS, one_hot: bool = False, *, seed: int = 0
 
 
 def _read_part(folder: str, prefix: str, *, one_hot: bool, seed: int) -> DataSet:
-    images = _read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"), _IMAGES_MAGIC)
+    images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"), 3)
     labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
-    labels = _read_idx(labels_path, _LABELS_MAGIC)
+    labels = read_idx(labels_path, 1)
     if len(images) != len(labels):
         raise DataError(f"{labels_path} has {len(labels)} labels for {len(images)} images.")
     if labels.size and labels.max() >= NUM_CLASSES:
@@ -106,38 +100,12 @@ def _read_part(folder: str, prefix: str, *, one_hot: bool, seed: int) -> DataSet
     return DataSet(pixels, classes, seed=seed)
 
 
-def _find(folder: str, name: str) -> Path:
+def _find(folder: str, name: str) -> str:
     for path in (Path(folder, name + ".gz"), Path(folder, name)):
         if path.is_file():
-            return path
+            return str(path)
     raise DataError(
         f"{folder} has no {name}.gz (or {name}).\n"
         "  Give a folder with MNIST's four files, or leave it out for the digits that ship with "
         "the examples."
     )
-
-
-def _read_idx(path: Path, magic: int) -> np.ndarray:
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}.\n  Download it again.") from error
-    if len(content) < 4 or int.from_bytes(content[:4], "big") != magic:
-        raise DataError(
-            f"{path} does not begin with the number {magic}, as files of its name do.\n"
-            "  Download it again; check that images and labels are not mixed up."
-        )
-    dimensions = magic % 256
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise DataError(f"{path} ends after {len(content)} bytes.\n  Download it again.")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    values = np.frombuffer(content, np.uint8)[header:]
-    if values.size != np.prod(shape):
-        raise DataError(
-            f"{path} should hold {np.prod(shape)} values and holds {values.size}.\n"
-            "  Download it again."
-        )
-    return values.reshape(shape)

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from sample_files import encode, noise
+from sample_files import encode, kinds_of_image_files
 
 from mox_core.data import images
 from mox_core.data.images import decode_image, image_size_of, resize_nearest
@@ -15,39 +15,13 @@ from mox_core.errors import DataError
 Image = pytest.importorskip("PIL.Image")
 
 
-def save(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def by_pillow(data, mode="RGB"):
     return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
 
 
-PIXELS = noise(3, 24, 32)
-PICTURE = Image.fromarray(PIXELS)
-OTHER = Image.fromarray(255 - PIXELS)
-ROTATED = Image.Exif()
-ROTATED[0x112] = 6
-
-FILES = {
-    "jpeg": save(PICTURE, "JPEG", quality=92),
-    "progressive": save(PICTURE, "JPEG", progressive=True),
-    "grey jpeg": save(PICTURE.convert("L"), "JPEG"),
-    "rotated by exif": save(PICTURE, "JPEG", exif=ROTATED),
-    "png": save(PICTURE, "PNG"),
-    "palette": save(PICTURE.convert("P"), "PNG"),
-    "black and white": save(PICTURE.convert("1"), "PNG"),
-    "transparent": save(PICTURE.convert("RGBA"), "PNG"),
-    "gif": save(PICTURE.convert("P"), "GIF"),
-    "animated gif": save(PICTURE, "GIF", save_all=True, append_images=[OTHER]),
-    "animated webp": save(
-        PICTURE, "WEBP", save_all=True, lossless=True, append_images=[OTHER], minimize_size=False
-    ),
-    "bmp": save(PICTURE, "BMP"),
-    "tiff": save(PICTURE, "TIFF"),
-}
+FILES = kinds_of_image_files()
+# No two decoders agree on these to the last bit.
+EXACT = [kind for kind in FILES if kind not in ("cmyk", "16 bits")]
 
 
 @pytest.fixture(params=["opencv", "pillow"])
@@ -63,7 +37,7 @@ def decoder(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", EXACT)
 def test_every_kind_becomes_the_same_rgb(kind, decoder):
     image = decode_image(FILES[kind])
     assert image.dtype == np.uint8
@@ -71,7 +45,7 @@ def test_every_kind_becomes_the_same_rgb(kind, decoder):
 
 
 def test_cmyk_becomes_rgb(decoder):
-    data = save(PICTURE.convert("CMYK"), "JPEG", quality=95)
+    data = FILES["cmyk"]
     assert np.abs(decode_image(data).astype(int) - by_pillow(data)).max() <= 1
 
 

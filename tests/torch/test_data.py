@@ -20,7 +20,7 @@ from mox_core.data.tfrecord import TFRecordWriter
 from mox_core.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from sample_files import encode, noise  # noqa: E402
+from sample_files import encode, kinds_of_image_files, noise  # noqa: E402
 
 PROCESSES = {"loader_options": {"num_workers": 2}}
 THREADS = {"loader_options": {"num_workers": 0}}
@@ -66,6 +66,22 @@ def test_single_samples(meta, how):
     assert [int(label) for _, label in samples] == meta.labels.tolist()
     assert (samples[0][0].dtype, tuple(samples[0][0].shape)) == (torch.uint8, (12, 16, 3))
     assert samples[0][1].dtype == torch.int64
+
+
+def test_all_kinds_of_image_files_become_rgb(tmp_path):
+    from mox_core.data.images import decode_image
+
+    (tmp_path / "a").mkdir()
+    files = kinds_of_image_files()
+    for name, content in files.items():
+        (tmp_path / "a" / f"{name}.jpg").write_bytes(content)  # the content counts
+    meta = mox.ImageClassificationRawMetadata(tmp_path)
+    loader = mox.ImageClassificationRawDataset(meta, num_epochs=1).get(["image", "image_name"])
+    images = {Path(name).stem: image for image, name in loader}
+    assert images.keys() == files.keys()
+    for name, image in images.items():
+        assert tuple(image.shape) == (24, 32, 3), name
+        assert np.array_equal(image, decode_image(files[name])), name
 
 
 def test_every_image_once_per_epoch_per_world(meta):

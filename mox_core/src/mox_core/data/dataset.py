@@ -57,7 +57,7 @@ class ImageDataset:
         preprocess_fn: takes over decoding: gets the source's features, such as image_name,
             image_buf, label, label_desc, and returns as many. They have a first dimension of
             batch_size, if there is one; texts and contents of files come as arrays of objects.
-        preprocess_threads: threads that call it.
+        preprocess_threads: threads that decode, or call it; None: as many as the cores keep busy.
         image_size: height and width that images get, by the nearest pixel: a number or two.
         private_num_threads: threads that read and decode; 0: as many as suit.
         reader_class: reads in another way than by threads, such as `AsyncRawGenerator`.
@@ -91,7 +91,7 @@ class ImageDataset:
         shuffle_buffer_size: int = 6400,
         capacity: int = 256,
         preprocess_fn: Callable[..., Any] | None = None,
-        preprocess_threads: int = 12,
+        preprocess_threads: int | None = None,
         image_size: Any = None,
         private_num_threads: int = 0,
         reader_class: Callable[..., Iterable[Any]] | None = None,
@@ -250,7 +250,7 @@ class View:
         done = parallel_map(
             self._preprocess,
             groups,
-            threads=min(dataset.preprocess_threads, 2 * cores()),
+            threads=min(dataset.preprocess_threads or 2 * cores(), 2 * cores()),
             ahead=max(2, dataset.capacity // size),
         )
         with closing(read), closing(done):  # type: ignore[type-var]
@@ -343,7 +343,8 @@ class View:
             return dataset.private_num_threads
         if dataset.reader_class is None and dataset.source.waits:
             return max(dataset.num_readers, cores())
-        return min(max(dataset.num_readers, dataset.preprocess_threads), cores() + 1)
+        wanted = dataset.preprocess_threads
+        return cores() + 1 if wanted is None else min(max(dataset.num_readers, wanted), cores() + 1)
 
 
 def _paired(pair: tuple[int, Any]) -> Any:
@@ -382,7 +383,7 @@ class ImageClassificationRawDataset(ImageDataset):
         cache_dir: local folder that keeps copies of remote files; `ENV`: what DLS_LOCAL_CACHE_PATH
             says.
         preprocess_fn: image_name, image_buf, label, label_desc -> the same four.
-        preprocess_threads: threads that call it.
+        preprocess_threads: threads that decode, or call it; None: as many as the cores keep busy.
         image_size: height and width that images get.
         remove_cache_on_finish: remove the copies when the last process that uses them ends.
         private_num_threads: threads that read and decode; 0: as many as suit.
@@ -405,7 +406,7 @@ class ImageClassificationRawDataset(ImageDataset):
         capacity: int = 256,
         cache_dir: str | os.PathLike[str] | None = None,
         preprocess_fn: Callable[..., Any] | None = None,
-        preprocess_threads: int = 12,
+        preprocess_threads: int | None = None,
         image_size: Any = None,
         remove_cache_on_finish: bool = True,
         private_num_threads: int = 0,
@@ -456,7 +457,7 @@ class MultilabelClassificationRawDataset(ImageDataset):
         cache_dir: local folder that keeps copies of remote files; `ENV`: what DLS_LOCAL_CACHE_PATH
             says.
         preprocess_fn: image_name, image_buf, label, label_desc -> the same four.
-        preprocess_threads: threads that call it.
+        preprocess_threads: threads that decode, or call it; None: as many as the cores keep busy.
         image_size: height and width that images get.
         remove_cache_on_finish: remove the copies when the last process that uses them ends.
         private_num_threads: threads that read and decode; 0: as many as suit.
@@ -480,7 +481,7 @@ class MultilabelClassificationRawDataset(ImageDataset):
         capacity: int = 256,
         cache_dir: str | os.PathLike[str] | None = None,
         preprocess_fn: Callable[..., Any] | None = None,
-        preprocess_threads: int = 12,
+        preprocess_threads: int | None = None,
         image_size: Any = None,
         remove_cache_on_finish: bool = True,
         private_num_threads: int = 0,

@@ -49,9 +49,11 @@ def read_idx(url: str, dimensions: int) -> npt.NDArray[np.uint8]:
             "dimensions.\n  Download it again; check that images and labels are not mixed up."
         )
     header = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", content[4:header]) if len(content) >= header else (0,)
+    if len(content) < header:
+        raise DataError(f"{url} ends after {len(content)} bytes. Download it again.")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
     values = np.frombuffer(content, np.uint8)[header:]
-    if len(shape) != dimensions or values.size != np.prod(shape):
+    if values.size != np.prod(shape):
         raise DataError(
             f"{url} should hold {' x '.join(map(str, shape))} bytes and holds {values.size}.\n"
             "  Download it again."

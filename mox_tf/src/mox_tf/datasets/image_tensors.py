@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from mox_core.data.images import decode_image, image_size_of
 from mox_core.data.reading import cores
 from mox_core.errors import DataError
 from mox_tf.datasets.guard import guarded
-from mox_tf.datasets.streams import CHANCE, POSITION, Stream, path_stream, reader_stream
+from mox_tf.datasets.streams import CHANCE, POSITION, Stream, local_stream, reader_stream
 from mox_tf.failures import first_line
 from mox_tf.preprocessing.decoding import decode
 from mox_tf.preprocessing.functions import DataAugmentationFn
@@ -24,6 +24,9 @@ __all__ = ["ImageTensors"]
 _BATCHES_AHEAD = 2
 _CONTENT = "image_buf"
 """Feature: the content of an image's file; in a stream, what the source has as `image`."""
+
+_PATH = "path"
+"""Column: a file on this machine, in place of its content."""
 
 
 class ImageTensors:
@@ -155,7 +158,7 @@ class ImageTensors:
 
     def _calls(self) -> int:
         """Images that are decoded at a time: more than the cores can do is of no use."""
-        return max(1, min(self.preprocess_threads, 2 * cores()))
+        return max(1, min(self.preprocess_threads or 2 * cores(), 2 * cores()))
 
     # ---- One sample
 
@@ -189,8 +192,8 @@ class ImageTensors:
         if self.reader_class is None and isinstance(source, FileSource) and not source.waits:
             columns = {name: specs[name] for name in names if name != _CONTENT}
             if _CONTENT in names:
-                columns["path"] = tf.TensorSpec([], tf.string)
-            return path_stream(source, order, columns, self.seed)
+                columns[_PATH] = tf.TensorSpec([], tf.string)
+            return local_stream(order, len(source), columns, _values(source), self.seed)
         columns = {name: specs[name] for name in names}
         return reader_stream(
             lambda: _renaming(self._reader(source, order)), order, len(source), columns, self.seed
@@ -198,6 +201,8 @@ class ImageTensors:
 
     def _reader(self, source: Source, order: Order) -> Any:
         reader_class = self.reader_class or ParallelReader
+        if self.reader_class is None and not source.waits:
+            return _read_inline(source, order)
         return reader_class(
             source,
             order,
@@ -208,9 +213,9 @@ class ImageTensors:
 
     def _read(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         """Opens the file, unless its content is there; makes what the features `keys` need."""
-        if "path" in sample:
+        if _PATH in sample:
             sample = dict(sample)
-            sample[_CONTENT] = tf.io.read_file(sample.pop("path"))
+            sample[_CONTENT] = tf.io.read_file(sample.pop(_PATH))
         return sample
 
     def prepare(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -293,6 +298,31 @@ class ImageTensors:
             except tf.errors.OpError as error:
                 return f"cannot be prepared: {first_line(error)}"
         return None
+
+
+def _values(source: FileSource) -> dict[str, Callable[[Any], Any]]:
+    """Name -> function of the numbers of samples to what they have, where files are local."""
+    paths = np.array(source.local_paths(), object)
+    names = np.array(source.names, object)
+
+    def descriptions(indices: Any) -> Any:
+        return np.array([source.description(index) for index in indices], object)
+
+    return {
+        _PATH: paths.__getitem__,
+        "image_name": names.__getitem__,
+        "label": source.labels.__getitem__,
+        "label_desc": descriptions,
+    }
+
+
+def _read_inline(source: Source, order: Order) -> Iterator[Any]:
+    """Samples of this machine, which are mostly in memory: waiting for threads costs more."""
+    for index in order:
+        try:
+            yield source.read(index)
+        except SampleError as error:
+            yield error
 
 
 def _renamed(sample: dict[str, Any]) -> dict[str, Any]:

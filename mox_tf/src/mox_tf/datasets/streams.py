@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from mox_core.data import FileSource, Order, SampleError, tickets
+from mox_core.data import Order, SampleError, tickets
 from mox_core.errors import DataError
 from mox_tf.tf1 import tf, tf2
 
-__all__ = ["CHANCE", "POSITION", "Position", "Stream", "path_stream", "reader_stream"]
+__all__ = ["CHANCE", "POSITION", "Position", "Stream", "local_stream", "reader_stream"]
 
 _TOGETHER = 16
 """Samples that are handed over at a time."""
@@ -109,36 +109,34 @@ class Stream:
         self.position = position
 
 
-def path_stream(source: FileSource, order: Order, columns: Mapping[str, Any], seed: int) -> Stream:
-    """Samples of files on this machine: `path` instead of the content.
+def local_stream(
+    order: Order,
+    total: int,
+    columns: Mapping[str, Any],
+    values: Mapping[str, Callable[[Any], Any]],
+    seed: int,
+) -> Stream:
+    """Samples on this machine, of which Python says no more than where they are.
 
     Args:
-        source: whose `local_paths` are known.
         order: of the samples.
-        columns: name -> tensor spec of what a sample has besides.
+        total: samples of the source.
+        columns: name -> tensor spec of what a sample has, such as `path`.
+        values: name -> function of the numbers of samples, int64, to an array of their values.
         seed: of what is random.
     """
-    position = Position(order, len(source))
-    paths = source.local_paths()
-    assert paths is not None
-    makers: dict[str, Callable[[int], Any]] = {
-        "path": paths.__getitem__,
-        "image_name": source.names.__getitem__,
-        "label": source.labels.__getitem__,
-        "label_desc": source.description,
-    }
+    position = Position(order, total)
 
     def chunks() -> Iterator[dict[str, Any]]:
-        numbers = tickets(order, len(source))
         done = 0
-        while some := list(islice(numbers, _PATHS_TOGETHER)):
-            chunk = _numbered(some, done, len(source), seed)
-            for name in columns:
-                values = [makers[name](ticket % len(source)) for ticket in some]
-                chunk[name] = _column(values, columns[name])
-            done += len(some)
-            position.note(len(some))
-            yield chunk
+        for epoch, indices in enumerate(order.epochs(), order.first_epoch):
+            for begin in range(0, len(indices), _PATHS_TOGETHER):
+                some = indices[begin : begin + _PATHS_TOGETHER]
+                chunk = {name: values[name](some) for name in columns}
+                position.note(len(some))
+                places = np.arange(done, done + len(some))
+                done += len(some)
+                yield _numbered(chunk, places, epoch, some, seed)
 
     return Stream(_elements(chunks, columns, position), position)
 
@@ -181,20 +179,25 @@ def reader_stream(
                 close()
 
     def chunk_of(good: list[tuple[int, int, Any]]) -> dict[str, Any]:
-        chunk = _numbered([ticket for _, ticket, _ in good], 0, total, seed)
-        chunk[POSITION] = np.array([place for place, _, _ in good], np.int64)
-        for name, spec in columns.items():
-            chunk[name] = _column([sample[name] for _, _, sample in good], spec)
-        return chunk
+        epochs, indices = np.divmod(np.array([ticket for _, ticket, _ in good]), max(total, 1))
+        chunk = {
+            name: _column([sample[name] for _, _, sample in good], spec)
+            for name, spec in columns.items()
+        }
+        places = np.array([place for place, _, _ in good])
+        return _numbered(chunk, places, epochs, indices, seed)
 
     return Stream(_elements(chunks, columns, position), position)
 
 
-def _numbered(some: list[int], done: int, total: int, seed: int) -> dict[str, Any]:
-    epochs, indices = np.divmod(np.array(some, np.int64), max(total, 1))
-    mixed = (seed * 1_000_003 + epochs) & 0x7FFFFFFF
-    chance = np.stack([mixed, indices & 0x7FFFFFFF], axis=1).astype(np.int32)
-    return {POSITION: np.arange(done, done + len(some)), CHANCE: chance}
+def _numbered(
+    chunk: dict[str, Any], places: Any, epochs: Any, indices: Any, seed: int
+) -> dict[str, Any]:
+    """Adds what tells samples apart."""
+    chance = np.empty([len(indices), 2], np.int32)
+    chance[:, 0] = (seed * 1_000_003 + epochs) & 0x7FFFFFFF
+    chance[:, 1] = indices & 0x7FFFFFFF
+    return {POSITION: places, CHANCE: chance, **chunk}
 
 
 def _column(values: list[Any], spec: Any) -> Any:

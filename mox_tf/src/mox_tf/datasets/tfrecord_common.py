@@ -21,7 +21,7 @@ from mox_core.data.example import parse_example
 from mox_core.data.tfrecord_source import missing_feature
 from mox_core.errors import DataError
 from mox_tf.datasets.image_tensors import ImageTensors
-from mox_tf.datasets.streams import Stream, reader_stream
+from mox_tf.datasets.streams import CHANCE, POSITION, Stream, reader_stream
 from mox_tf.tf1 import tf
 
 __all__ = [
@@ -116,7 +116,8 @@ class ImageRecordTensors(_RecordTensors):
             content = tf.reshape(tf.decode_raw(content, tf.uint8), size)
             content.set_shape([None, None, self._raw_channels])
         return {
-            **{name: value for name, value in sample.items() if name != _RECORD},
+            POSITION: sample[POSITION],
+            CHANCE: sample[CHANCE],
             "image_buf": content,
             "label": values[_LABEL],
             **({"label_desc": self._description(values)} if _TEXT in values else {}),
