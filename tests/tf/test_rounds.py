@@ -33,7 +33,7 @@ def cluster():
 
 
 class Worker:
-    """A worker that trains one vector by gradient descent with rate 1, from 0."""
+    """A worker that trains a vector, and one row of a table, by gradient descent from 0."""
 
     def __init__(self, cluster, index, pool):
         tasks, targets = cluster
@@ -42,8 +42,11 @@ class Worker:
         with graph.as_default(), cluster_scope(spec):
             self.weights = tf.get_variable("weights", [2], initializer=tf.zeros_initializer())
             self.exchange = SyncExchange(spec)
+            self.table = tf.get_variable("table", [2, 2], initializer=tf.zeros_initializer())
             self._gradient = tf.placeholder(tf.float32, [2])
-            [shared] = self.exchange.share([[(self._gradient, self.weights)]], [])
+            row = tf.IndexedSlices(self._gradient[None], tf.constant([index]), tf.constant([2, 2]))
+            pairs = [(self._gradient, self.weights), (row, self.table)]
+            [shared] = self.exchange.share([pairs], [])
             with self.exchange.update_scope():
                 update = tf.train.GradientDescentOptimizer(1.0).apply_gradients(shared)
             self._step = self.exchange.finish(update)
@@ -89,6 +92,15 @@ def test_the_step_of_the_chief_ends_a_round(workers):
         assert chief.step(1.0).result(60) == [stamp + number, GO]
         assert theirs.result(60) == [stamp + number, GO]
         assert weights(chief) == [-2.0 * number, 2.0 * number]
+
+
+def test_a_row_that_one_worker_looked_up_gets_its_share_of_the_mean(workers):
+    _, _, chief, other = workers
+    theirs = other.step(3.0)
+    chief.step(1.0).result(60)
+    theirs.result(60)
+    # As the gradient of one process with both batches would be.
+    assert chief.session.run(chief.table).tolist() == [[-0.5, 0.5], [-1.5, 1.5]]
 
 
 def test_one_that_leaves_is_not_waited_for(workers):

@@ -95,11 +95,13 @@ class SyncExchange:
         pushes = []
         for gradient, (_, variable) in zip(send_gradients(flat, self._spec), flat, strict=True):
             name = f"mox_gradients_{len(self._accumulators)}_{variable.op.name}"
-            options = {"shape": variable.shape, "shared_name": name}
+            options: dict[str, Any] = {"shape": variable.shape, "shared_name": name}
             dtype = gradient.dtype.base_dtype
             sums: Any
             with tf.device(variable.device):
                 if isinstance(gradient, tf.IndexedSlices):
+                    # Its mean would be, for each row, over those that have looked it up.
+                    options["reduction_type"] = "SUM"
                     sums = tf.SparseConditionalAccumulator(dtype, **options)
                     pushes.append(sums.apply_indexed_slices_grad(gradient, self._stamp))
                 else:
@@ -168,7 +170,9 @@ class SyncExchange:
             self._discards.append(sums.take_grad(1))
             self._stamps.append(sums.set_global_step(self._token[0]))
             if isinstance(sums, tf.SparseConditionalAccumulator):
-                return sums.take_indexed_slices_grad(self._gradients), variable
+                rows = sums.take_indexed_slices_grad(self._gradients)
+                values = rows.values / tf.cast(self._gradients, rows.dtype)
+                return tf.IndexedSlices(values, rows.indices, rows.dense_shape), variable
             mean = sums.take_grad(self._gradients)
             mean.set_shape(variable.shape)
             return mean, variable
