@@ -84,7 +84,7 @@ def build_update(
         update = exchange.finish(update)
     if placement.variable_update == "distributed_replicated":
         with tf.control_dependencies([update]):
-            refreshed = refresh_operation([tower.copies for tower in towers])
+            refreshed = refresh_operation([tower.copies for tower in towers]) or tf.no_op()
         with tf.control_dependencies([refreshed]):
             update = tf.identity(update) if tf.is_tensor(update) else refreshed
     return update
