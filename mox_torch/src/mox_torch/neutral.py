@@ -122,6 +122,7 @@ class NeutralModel:
             specs = {key: input_spec(tensor) for key, tensor in items}
             trace = nn.trace(self._model_fn, specs, mode, store=self._variables.declared)
             self._variables.adopt(trace.graph, spec_tensors(trace.spec))
+            self._variables.declared.frozen = True
             self._traces[mode] = trace
         return trace
 
