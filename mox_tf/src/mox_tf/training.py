@@ -55,16 +55,18 @@ def build_update(
     factor = rules.loss_scale if scale is None else scale.value
     losses = range(len(towers[0].spec.losses))
     means = [_mean_gradients(towers, index, updaters, placement, rules, factor) for index in losses]
-    if exchange is not None:
-        means = [[exchange.share(pairs) for pairs in per_tower] for per_tower in means]
-    gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
-    clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
-    if exchange is not None:  # its variables are shared: one list per loss
-        delivered = exchange.deliver([per_tower[0] for per_tower in clipped])
-        clipped = [[pairs] for pairs in delivered]
     own_update_ops = towers[0].update_ops
     # The exchange may let another process apply the gradients; these belong to this one.
     update_ops = own_update_ops if exchange is None else []
+    if exchange is not None:  # its variables are shared: one list per loss
+        shared = exchange.share([per_tower[0] for per_tower in means], own_update_ops)
+        means = [[pairs] for pairs in shared]
+    gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
+    with exchange.gradient_scope() if exchange is not None else nullcontext():
+        clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
+    if exchange is not None:
+        delivered = exchange.deliver([per_tower[0] for per_tower in clipped])
+        clipped = [[pairs] for pairs in delivered]
 
     def apply() -> Any:
         with tf.name_scope(None):  # a tf.cond's would stand in the names of the optimizer's state
@@ -79,7 +81,7 @@ def build_update(
         with tf.control_dependencies([applied]):
             update = tf.group(scale.adapt(finite), *update_ops)
     if exchange is not None:
-        update = exchange.finish(update, own_update_ops)
+        update = exchange.finish(update)
     if placement.variable_update == "distributed_replicated":
         with tf.control_dependencies([update]):
             refreshed = refresh_operation([tower.copies for tower in towers]) or tf.no_op()
