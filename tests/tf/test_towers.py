@@ -85,16 +85,8 @@ def test_four_towers_equal_one_with_the_whole_batch(bench, mnist, model_fn, step
     assert largest_difference(four.variables(), one.variables()) < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("towers", "variable_update", "resource"),
-    [
-        (1, "parameter_server", True),
-        (2, "parameter_server", True),
-        (1, "parameter_server", False),
-        (2, "replicated", False),
-    ],
-)
-def test_no_update_overtakes_a_gradient(bench, mnist, towers, variable_update, resource):
+@pytest.mark.parametrize(("towers", "resource"), [(1, True), (2, True), (1, False), (2, False)])
+def test_no_update_overtakes_a_gradient(bench, mnist, towers, resource):
     """With reference variables and ungated gradients such a net gave another result every time."""
 
     def model_fn(inputs, mode):
@@ -103,11 +95,7 @@ def test_no_update_overtakes_a_gradient(bench, mnist, towers, variable_update, r
 
     def train():
         program = bench.train(
-            lambda mode: digits(mnist, 50, 10 * towers),
-            model_fn,
-            momentum,
-            towers=towers,
-            flags={"variable_update": variable_update},
+            lambda mode: digits(mnist, 50, 10 * towers), model_fn, momentum, towers=towers
         )
         bench.run(program, 10)
         return program.variables()

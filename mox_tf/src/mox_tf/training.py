@@ -186,7 +186,7 @@ def _check_update_ops(towers: Sequence[Tower]) -> None:
         EngineError: one does.
     """
     handles = {
-        id(one.op.outputs[0]): variable  # that of a reference variable is the reference
+        id(one.handle): variable
         for tower in towers
         if tower.copies is not None
         for variable, copy in tower.copies.pairs
