@@ -71,10 +71,20 @@ def tests_storage(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_ceph(session: nox.Session) -> None:
+    """The suite of drivers on the radosgw that Debian has: see tests/storage/servers/ceph.py."""
+    session.install(
+        "./mox_core[testing]", "./mox_storage_s3", "./mox_storage_obs", "pytest-timeout"
+    )
+    session.env["MOX_TEST_CEPH"] = "1"
+    session.run("python", "-m", "pytest", "tests/storage/test_ceph_suite.py", *session.posargs)
+
+
+@nox.session
 def tests_oldest_tensorflow(session: nox.Session) -> None:
     """The TensorFlow tests on the oldest release that mox-tf admits."""
     install_mox(session, version="2.15.1")
-    session.install("pytest-timeout")
+    session.install("./mox_storage_s3", "pytest-timeout")
     session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not cluster", "tests/tf"]))
 
 
