@@ -84,7 +84,7 @@ def tests_ceph(session: nox.Session) -> None:
 def tests_oldest_tensorflow(session: nox.Session) -> None:
     """The TensorFlow tests on the oldest release that mox-tf admits."""
     install_mox(session, version="2.15.1")
-    session.install("pytest-timeout")
+    session.install("./mox_storage_s3", "pytest-timeout")
     session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not cluster", "tests/tf"]))
 
 

@@ -38,11 +38,16 @@ class TowerCopies:
         return self._copy_of.get(id(variable), variable)
 
     def add(self, variable: Any) -> Any:
-        """The tower's copy, made now if it has none; the variable itself when it is shared."""
+        """The tower's copy, made now if it has none; the variable itself when it is shared.
+
+        Raises:
+            EngineError: it is a reference variable.
+        """
         copied = (
             isinstance(variable, VARIABLE) and variable.trainable and slice_of(variable) is None
         )
         if copied and id(variable) not in self._copy_of:
+            _refuse_reference(variable)
             with tf.init_scope(), tf.name_scope(self.scope), tf.device(self._device):
                 copy = tf.Variable(
                     # The value comes with the first refresh.
@@ -95,3 +100,12 @@ def refresh_operation(copies: Sequence[TowerCopies | None]) -> Any:
                 values[id(variable)] = variable.read_value()
             assignments.append(copy.assign(values[id(variable)], read_value=False))
         return tf.group(*assignments) if assignments else None
+
+
+def _refuse_reference(variable: Any) -> None:
+    """A copy would share the memory of a reference variable, whose updates change it in place."""
+    if variable.dtype != variable.dtype.base_dtype:
+        raise EngineError(
+            f"{variable.op.name!r} is a reference variable, of which towers cannot have copies.\n"
+            "  Leave use_resource=False out, or use --variable_update parameter_server."
+        )

@@ -186,11 +186,11 @@ def _check_update_ops(towers: Sequence[Tower]) -> None:
         EngineError: one does.
     """
     handles = {
-        id(handle): variable
+        id(one.handle): variable
         for tower in towers
         if tower.copies is not None
-        for pair in tower.copies.pairs
-        for variable, handle in ((pair[0], pair[0].handle), (pair[0], pair[1].handle))
+        for variable, copy in tower.copies.pairs
+        for one in (variable, copy)
     }
     ahead, seen = [getattr(op, "op", op) for op in towers[0].update_ops], set()
     while handles and ahead:

@@ -11,6 +11,7 @@ from torch import nn
 
 from mox_core.errors import SpecError
 from mox_core.optim import Schedule
+from mox_core.optim.schedules import Constant
 from mox_core.optim.spec import OptimizerSpec
 from mox_core.patterns import in_scopes
 from mox_core.spec import ModelSpec
@@ -242,7 +243,8 @@ def _make_update(
     schedule = scheduler = None
     optimizer = returned
     if isinstance(returned, OptimizerSpec):
-        schedule = returned.learning_rate
+        if not isinstance(returned.learning_rate, Constant):  # the optimizer has that of step 0
+            schedule = returned.learning_rate
         optimizer = make_optimizer(returned, list(trained.values()))
     elif callable(returned) and not isinstance(returned, torch.optim.Optimizer):
         optimizer = returned(list(trained.values()))
