@@ -16,22 +16,21 @@ PYTORCH = "2.13.0"
 HAS_CPU_WHEEL = sys.platform != "darwin" and platform.machine().lower() in ("x86_64", "amd64")
 
 
-def install_tensorflow(session: nox.Session, version: str = TENSORFLOW) -> None:
-    name = "tensorflow-cpu" if HAS_CPU_WHEEL else "tensorflow"
-    session.install(f"{name}=={version}")
+def tensorflow(version: str = TENSORFLOW) -> str:
+    return f"{'tensorflow-cpu' if HAS_CPU_WHEEL else 'tensorflow'}=={version}"
 
 
-def install_mox(session: nox.Session, *, editable: bool = False) -> None:
-    flag = ["-e"] if editable else []
-    session.install(*flag, "./mox_core[testing,images,safetensors]")
+def install_mox(session: nox.Session, *, version: str = TENSORFLOW) -> None:
+    """The core and the TensorFlow engine, with a release of TensorFlow."""
+    # Together: OpenCV alone would bring a NumPy that is too new for older releases.
+    session.install(tensorflow(version), "./mox_core[testing,images,safetensors]")
     # TensorFlow is there already, under a name that mox-tf's metadata do not know.
-    session.install("--no-deps", *flag, "./mox_tf")
+    session.install("--no-deps", "./mox_tf")
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Trains, evaluates, exports and predicts on real digits that ship with the examples."""
-    install_tensorflow(session)
     install_mox(session)
     session.run("python", "examples/demo.py", *session.posargs)
 
@@ -39,7 +38,6 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The whole test suite, on the installed distributions; arguments go to pytest."""
-    install_tensorflow(session)
     install_mox(session)
     session.install("./mox_storage_s3")
     session.install("pytest-timeout", "click", "typer", "absl-py", "tensorboard", "hatchling")
@@ -57,7 +55,6 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def tests_cluster(session: nox.Session) -> None:
     """Parameter servers and workers that are killed and come back; takes some ten minutes."""
-    install_tensorflow(session)
     install_mox(session)
     session.install("pytest-timeout")
     session.run("python", "-m", "pytest", *(session.posargs or ["-m", "cluster", "tests/tf"]))
@@ -74,12 +71,21 @@ def tests_storage(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_ceph(session: nox.Session) -> None:
+    """The suite of drivers on the radosgw that Debian has: see tests/storage/servers/ceph.py."""
+    session.install(
+        "./mox_core[testing]", "./mox_storage_s3", "./mox_storage_obs", "pytest-timeout"
+    )
+    session.env["MOX_TEST_CEPH"] = "1"
+    session.run("python", "-m", "pytest", "tests/storage/test_ceph_suite.py", *session.posargs)
+
+
+@nox.session
 def tests_oldest_tensorflow(session: nox.Session) -> None:
     """The TensorFlow tests on the oldest release that mox-tf admits."""
-    install_tensorflow(session, "2.15.1")
-    install_mox(session)
-    session.install("pytest-timeout")
-    session.run("python", "-m", "pytest", "tests/tf", *session.posargs)
+    install_mox(session, version="2.15.1")
+    session.install("./mox_storage_s3", "pytest-timeout")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not cluster", "tests/tf"]))
 
 
 @nox.session
@@ -94,7 +100,6 @@ def tests_torch(session: nox.Session) -> None:
 @nox.session
 def tests_compat(session: nox.Session) -> None:
     """Scripts written for MoXing, with TensorFlow and PyTorch, on mox-compat."""
-    install_tensorflow(session)
     install_mox(session)
     session.install(f"torch=={PYTORCH}")
     # They ask for TensorFlow by the name that is not installed.
@@ -115,10 +120,9 @@ def tests_mxnet(session: nox.Session) -> None:
 @nox.session
 def tests_switching(session: nox.Session) -> None:
     """One script on all engines, side by side: losses, logits, checkpoints that move."""
-    tensorflow = f"{'tensorflow-cpu' if HAS_CPU_WHEEL else 'tensorflow'}=={TENSORFLOW}"
     # MXNet holds NumPy at 1.26.
     ours = ["./mox_core[testing,safetensors]", "./mox_torch[onnx]", "./mox_mxnet[onnx]"]
-    session.install(tensorflow, f"torch=={PYTORCH}", *ours, "pytest-timeout")
+    session.install(tensorflow(), f"torch=={PYTORCH}", *ours, "pytest-timeout")
     # The reference for names and shapes; without what it would pull in.
     session.install("--no-deps", "./mox_tf", "tf_slim==1.1.0", "tf_keras~=2.21.0")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/switching"]))
@@ -149,6 +153,5 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """The run loop against hand-written loops; prints a table and writes JSON."""
-    install_tensorflow(session)
     install_mox(session)
     session.run("python", "benchmarks/run_loop.py", *session.posargs)

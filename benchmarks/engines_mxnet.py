@@ -104,7 +104,7 @@ MODELS = {
     "softmax": Model(softmax, softmax_over_nn, (784,), 100, 1000),
     "lenet": Model(lenet, lenet_over_nn, (1, 28, 28), 64, 15),
     "resnet18": Model(resnet18, resnet18_over_nn, (3, 64, 64), 8, 8),
-    "resnet18_224": Model(resnet18, resnet18_over_nn, (3, 224, 224), 8, 2),
+    "resnet18_224": Model(resnet18, resnet18_over_nn, (3, 224, 224), 8, 8),
 }
 
 

@@ -67,7 +67,7 @@ GROUPS = (
             Symbol(
                 "copy_parallel",
                 "src_url, dst_url, file_list, threads, is_processing, use_queue",
-                "threads do the work, never processes",
+                "threads do the work; a second process helps from 1000 files on",
             ),
             Symbol("exists", "url"),
             Symbol("get_size", "url, recursive"),

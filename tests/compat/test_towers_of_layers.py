@@ -8,14 +8,9 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("tf_keras")
 pytest.importorskip("tf_slim")
 
-CASES = [
-    ("parameter_server", "slim"),
-    ("parameter_server", "layers"),
-    ("parameter_server", "get_variable"),
-    ("parameter_server", "keras"),
-    ("replicated", "get_variable"),
-    ("replicated", "keras"),
-]
+KINDS = ("slim", "slim twice", "half", "layers", "get_variable", "keras")
+CASES = [(update, kind) for update in ("parameter_server", "replicated") for kind in KINDS]
+CASES += [("distributed_replicated", kind) for kind in ("slim", "keras")]
 
 SCRIPT = """
     import sys
@@ -38,6 +33,15 @@ SCRIPT = """
         if kind == 'slim':
             return slim.fully_connected(x, 2, weights_initializer=ones, weights_regularizer=l2,
                                         activation_fn=None)
+        if kind == 'slim twice':  # the variable is made once, and has one loss
+            return sum(slim.fully_connected(x, 2, weights_initializer=ones, weights_regularizer=l2,
+                                            activation_fn=None, scope='both', reuse=tf.AUTO_REUSE)
+                       for _ in range(2))
+        if kind == 'half':
+            with mox.var_scope(force_dtype=tf.float32):
+                y = slim.fully_connected(tf.cast(x, tf.float16), 2, weights_initializer=ones,
+                                         weights_regularizer=l2, activation_fn=None)
+            return tf.cast(y, tf.float32)
         if kind == 'layers':
             return tf.layers.dense(x, 2, kernel_initializer=ones, kernel_regularizer=l2)
         if kind == 'get_variable':
@@ -47,12 +51,17 @@ SCRIPT = """
         return x
 
 
+    variables_of = {'get_variable': 1, 'keras': 4}
+
+
     def compare(update, kind):
         def model_fn(inputs, mode):
             loss = tf.reduce_mean(output_of(inputs[0], kind) ** 2)
             losses = mox.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
             assert len(losses) == (kind != 'keras')
-            loss = tf.add_n([loss] + losses)
+            loss = tf.add_n([loss] + [tf.cast(one, tf.float32) for one in losses])
+            trained = [v.op.name for v in tf.trainable_variables()]
+            assert len(trained) == len(set(trained)) == variables_of.get(kind, 2), trained
             return mox.ModelSpec(loss=loss, log_info={'loss': loss})
 
         mox.set_flag('variable_update', update)

@@ -275,4 +275,4 @@ def test_a_variable_that_was_renamed(problem, tmp_path):
         problem.run(log_dir=tmp_path, model_fn=renamed(problem, "new"))
     first, second, *_ = str(error.value).splitlines()
     assert first.endswith("lacks 1 variables of the model: new.")
-    assert second == "  It has 2 others: old, old/momentum."
+    assert second == "  It has 1 others: old."

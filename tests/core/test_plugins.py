@@ -5,6 +5,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import textwrap
 
 import pytest
@@ -281,6 +282,29 @@ def test_metadata_that_cannot_be_read_cost_a_warning(site):
     assert done.stdout.strip() == "the engine tf"
     assert len(done.stderr.splitlines()) == 1
     assert "broken-1.0.dist-info" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["a folder", "a zip file", "egg-info", "a finder"])
+def test_plugins_are_found_wherever_importlib_finds_them(site, place):
+    """In plain folders without `importlib.metadata`, which takes long to import."""
+    engine(site, requires=["mox-core>=0.1"], version="3.1")
+    code = "import sys\n"
+    if place == "a zip file":
+        shutil.make_archive(str(site.folder.parent / "packed"), "zip", site.folder)
+        packed = str(site.folder.parent / "packed.zip")
+        site.environment["PYTHONPATH"] = os.pathsep.join([packed, str(site.base)])
+    elif place == "egg-info":
+        (info,) = site.folder.glob("*.dist-info")
+        (info / "METADATA").rename(info / "PKG-INFO")
+        info.rename(info.with_name("mox_tf.egg-info"))
+    elif place == "a finder":
+        code += "class Finder:\n    find_spec = lambda *_: None\n"
+        code += "    find_distributions = lambda *_: ()\nsys.meta_path.append(Finder)\n"
+    code += "from mox_core.plugins import get_manager\n"
+    code += "print(get_manager().select('engine', 'tf'), 'importlib.metadata' in sys.modules)\n"
+    code += "print([(i.distribution, i.version, i.state) for i in get_manager().infos()])"
+    found = str(place != "a folder")
+    assert site.python(code).splitlines() == [f"the engine tf {found}", "[('mox-tf', '3.1', 'ok')]"]
 
 
 def test_flags_of_a_plugin_are_known_once_it_is_loaded(site):

@@ -21,7 +21,8 @@ HANGING = 60
 
 def start(store: ObjectStore, body: str) -> subprocess.Popen[str]:
     script = f"""
-from mox_core.storage import api
+from mox_core.storage import api, pool
+pool.UNDO = 20  # machines that run tests may be slow
 api.set_auth(
     ak={ACCESS_KEY!r}, sk={SECRET_KEY!r}, server="http://127.0.0.1:{store.port}", client_timeout=120
 )

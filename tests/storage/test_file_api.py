@@ -254,6 +254,27 @@ def test_the_environment_fills_what_was_not_said() -> None:
     assert resolve(Settings(), {"ENDPOINT_URL": "http://h:1"}).endpoint == "http://h:1"
 
 
+@pytest.mark.parametrize(
+    ("said", "environment", "message"),
+    [
+        ({"ak": "x"}, {"SECRET_ACCESS_KEY": "y"}, "given ak but no sk"),
+        ({"sk": "secret-x"}, {}, "given sk but no ak"),
+        ({}, {"ACCESS_KEY_ID": "x"}, "ACCESS_KEY_ID is set but SECRET_ACCESS_KEY is not"),
+        ({}, {"ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "secret-x"}, "KEY_ID is set"),
+    ],
+)
+def test_half_a_key_pair_is_an_error_that_names_the_other_half(said, environment, message) -> None:
+    with pytest.raises(AuthError, match=message) as caught:
+        resolve(update(Settings(), **said), environment)
+    assert "secret-x" not in str(caught.value)
+
+
+def test_a_key_pair_of_the_environment_is_never_mixed() -> None:
+    pair = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
+    found = resolve(Settings(), {"ACCESS_KEY_ID": "half", "SECURITY_TOKEN": "old", **pair})
+    assert (found.ak, found.sk, found.token) == ("a", "b", "c")
+
+
 def test_set_auth_makes_new_drivers() -> None:
     with serving(FlakyDriver()) as driver:
         assert DRIVERS.get("flaky") is driver

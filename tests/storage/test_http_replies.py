@@ -48,6 +48,11 @@ def test_without_url_encoding_entities_are_decoded():
     assert paths(page(entry("a&amp;b%41+&#10;"), url=False)) == ["b/a&b%41+\n"]
 
 
+def test_entities_in_a_key_that_is_url_encoded():
+    """Ceph leaves quotes to XML."""
+    assert paths(page(entry("plain") + entry("it&apos;s%26+%2B"))) == ["b/plain", "b/it's& +"]
+
+
 def test_a_namespace_and_fields_in_another_order():
     odd = "<Contents><Size>7</Size><ETag>x</ETag><Key>k</Key></Contents>"
     namespace = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -149,6 +149,23 @@ class TestConnections:
         thread.join(10)
         assert not thread.is_alive() and failed
 
+    def test_an_interrupt_at_the_end_of_an_answer_spoils_no_later_request(self, server, client):
+        """What cleans up after an interrupt may get the connection that was just given back."""
+        server.script(answer(b"abc"), answer(b"def"))
+        client.fetch(GET, begin=lambda _: None, write=lambda _: client.interrupt())
+        assert client.exchange(GET).body == b"def"
+
+    def test_a_request_sent_ahead_is_answered_later(self, server, client):
+        server.script(answer(b"one"), answer(b"two"))
+        ahead = client.ahead(GET)
+        assert client.exchange(GET).body in (b"one", b"two")
+        assert ahead.reply().body in (b"one", b"two")
+        assert server.accepted == 2
+
+    def test_a_request_sent_ahead_is_sent_again_when_its_connection_was_lost(self, server, client):
+        server.script([b""], answer(b"two"))
+        assert client.ahead(GET).reply().body == b"two"
+
     def test_a_silent_server_is_a_timeout(self, server):
         client = make_client(server.port, read_timeout=0.2)
         server.script([b"HTTP/1.1 200 OK\r\n"])

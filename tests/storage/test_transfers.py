@@ -246,6 +246,7 @@ STOPPED = """
     sys.path.insert(0, {here!r})
     from flaky import FlakyDriver
     from mox_core import file
+    from mox_core.storage import pool
     from mox_core.storage.registry import DRIVERS
 
     os.environ["MOX_FILE_LARGE_FILE_PART_SIZE"] = "65536"
@@ -268,6 +269,7 @@ STOPPED = """
             stuck.wait(60)
     store.before["fetch"] = store.before["upload_part"] = hang
     begin, abort, interrupt = store.begin_upload, store.abort_upload, store.interrupt
+    pool.UNDO = 30  # machines that run tests may be slow
     store.begin_upload = lambda path: (say("begin"), begin(path))[1]
     store.abort_upload = lambda path, upload: (say("abort"), abort(path, upload))[1]
     store.interrupt = lambda: say("interrupt")

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 import mox_tf as mox
 from mox_core.engine import ProgramRequest
+from mox_core.update_flags import Clip
 from mox_tf.cluster.building import build_cluster_program
 from mox_tf.cluster.program import WorkerTask
 from mox_tf.cluster.spec import ClusterSpec
@@ -37,7 +38,7 @@ def model_fn(inputs, mode):
     )
 
 
-def messages(spec):
+def messages(spec, rules=None):
     """The tensors that a step sends from one process to another: (from job, to job) -> names."""
     program = build_cluster_program(
         ProgramRequest(
@@ -47,7 +48,7 @@ def messages(spec):
             optimizer_fns=(mox.get_optimizer_fn("momentum", learning_rate=0.1, momentum=0.9),),
         ),
         Placement(),
-        UpdateRules(),
+        rules or UpdateRules(),
         None,
         task=WorkerTask(spec, None, lambda: False, logging.getLogger("test")),
     )
@@ -79,12 +80,17 @@ def messages(spec):
     return {key: len(tensors) for key, tensors in sent.items()}
 
 
-@pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
-def test_small_tensors_share_a_message(sync):
-    spec = ClusterSpec(("a:1",), ("b:1", "c:1"), "worker", 0, sync)
+@pytest.mark.parametrize(
+    ("worker", "sync", "clip"),
+    [(0, False, None), (0, True, None), (1, True, None), (0, True, "norm"), (0, True, "value")],
+)
+def test_small_tensors_share_a_message(worker, sync, clip):
+    spec = ClusterSpec(("a:1",), ("b:1", "c:1"), "worker", worker, sync)
     # To the worker: all that is small; the large variable. Back: their gradients; of the rows that
     # were looked up the values and the numbers, and what accumulators want besides: the shape.
-    assert messages(spec) == {"ps to worker": 2, "worker to ps": 5 if sync else 4}
+    # In step the means are clipped where they are, and the chief's own step applies them.
+    rules = UpdateRules(clip=Clip(clip, 1.0) if clip else None)
+    assert messages(spec, rules) == {"ps to worker": 2, "worker to ps": 5 if sync else 4}
 
 
 def test_servers_hardly_wait_for_each_other():

@@ -159,13 +159,18 @@ def test_the_cluster_of_the_manual_learns_what_one_process_does(tmp_path):
     assert accuracy(tmp_path / "cluster") >= accuracy(tmp_path / "alone") - 0.02
 
 
-def test_data_of_one_worker_end_in_step(tmp_path):
+@pytest.mark.parametrize(
+    "batches", [(8, 20), pytest.param((20, 8), marks=pytest.mark.slow)], ids=["chief", "other"]
+)
+def test_data_of_one_worker_end_in_step(tmp_path, batches):
     folder = tmp_path / "model"
-    arguments = (f"--folder={folder}", "--sync_replicas", "--batches=8,20", "--steps=1000")
-    with ClusterJob(tmp_path / "logs", *arguments) as job:
+    arguments = (f"--folder={folder}", "--sync_replicas", "--steps=1000")
+    batches_of = "--batches={},{}".format(*batches)
+    with ClusterJob(tmp_path / "logs", *arguments, batches_of) as job:
         assert job.start().wait() == [0, 0, 0]
-        assert job.result("worker 0")["reason"] == "the data ended"
-        assert [job.result(f"worker {i}")["steps"] for i in (0, 1)] == [8, 20]
+        results = [job.result(f"worker {i}") for i in (0, 1)]
+    assert [result["reason"] for result in results] == ["the data ended"] * 2
+    assert tuple(result["steps"] for result in results) == batches
     assert variables(folder)["global_step"] == 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("tensorflow")
 
 from mox_core.errors import EngineError
 from mox_core.flags import get_flag
+from mox_tf.cluster import hosts
 from mox_tf.cluster.hosts import wait_for
 from mox_tf.cluster.server import start_server
 from mox_tf.cluster.spec import ClusterSpec
@@ -90,9 +92,23 @@ def test_a_port_that_is_taken():
             start_server(read, "grpc", Placement().session_config())
 
 
-def test_an_interrupt_ends_the_waiting(caplog):
-    import logging
+def test_waiting_is_told_again_and_again(caplog, monkeypatch):
+    monkeypatch.setattr(hosts, "_SAY_EVERY", 0)  # 30 s
+    caplog.set_level(logging.INFO)
+    tries = iter([False, False, True])
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(
+            {"ps 0": "127.0.0.1:1", "ps 1": "127.0.0.1:2"},
+            timeout=600,
+            interrupted=lambda: next(tries),
+            logger=logging.getLogger("test"),
+        )
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert said[0].startswith("Waiting for ps 0 (127.0.0.1:1), ps 1 (127.0.0.1:2) (")
 
+
+def test_an_interrupt_ends_the_waiting():
     with pytest.raises(KeyboardInterrupt):
         wait_for(
             {"ps 0": "127.0.0.1:1"},

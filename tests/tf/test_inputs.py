@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import tensorflow.compat.v1 as tf
+from tensorflow.core.framework.dataset_options_pb2 import Options as DatasetOptions
 
 import mox_core as mox
 from mox_core.engine import Fetch
@@ -179,6 +180,34 @@ def test_auto_batch_needs_known_shapes(bench):
         bench.train(input_fn, mean_model, auto_batch=True, batch_size=5)
 
 
+# ---- Reading ahead -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_several_threads_prepare_batches_and_lose_none(bench, towers):
+    both = threading.Barrier(2)
+
+    def prepared(batch):
+        both.wait(120)  # until a second batch is being prepared
+        return batch
+
+    def input_fn(mode):
+        batch = tf.data.make_one_shot_iterator(numbers(2)).get_next()
+        return tf.ensure_shape(tf.py_func(prepared, [batch], tf.float32), [None])
+
+    flags = {"num_prefetch_threads": 2, "num_inter_threads": 4}
+    program = bench.predict(input_fn, mean_model, towers=towers, flags=flags)
+    results = bench.run_to_end(program, Fetch(outputs=True))
+    read = [batch["numbers"].tolist() for one in results for batch in one.outputs]
+    assert sorted(read) == NUMBERS.reshape(-1, 2).tolist()
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_a_number_of_threads_that_is_none_is_refused(bench, threads):
+    with pytest.raises(EngineError, match=f"--num_prefetch_threads is {threads}; it has to be 1"):
+        bench.eval(lambda mode: numbers(), mean_model, flags={"num_prefetch_threads": threads})
+
+
 # ---- What is refused -----------------------------------------------------------------------------
 
 
@@ -285,8 +314,9 @@ def failing_dataset():
     ids=["dataset", "tensor", "queue_runner"],
 )
 def test_a_failure_is_no_end_of_the_data(bench, input_fn, towers):
-    for build in (bench.train, bench.eval):
-        program = build(input_fn, mean_model, towers=towers)
+    for build, threads in ((bench.train, 1), (bench.eval, 3)):
+        flags = {"num_prefetch_threads": threads}
+        program = build(input_fn, mean_model, towers=towers, flags=flags)
         with pytest.raises(EngineError, match=r"(?s)input_fn.*file 17 is broken") as caught:
             for _ in range(3):
                 bench.run(program)
@@ -328,11 +358,45 @@ def test_close_does_not_wait_for_a_generator_that_waits(bench):
     go_on.set()
 
 
+def tuned(dataset):
+    options = tf.data.Options()
+    options.autotune.enabled = True
+    return dataset.with_options(options)
+
+
+@pytest.mark.parametrize(
+    ("input_fn", "autotuning"),
+    [
+        (lambda mode: numbers(), False),
+        (lambda mode: tf.data.make_one_shot_iterator(numbers()).get_next(), False),
+        (lambda mode: tuned(numbers()), True),
+        (lambda mode: tf.data.make_one_shot_iterator(tuned(numbers())).get_next(), True),
+    ],
+)
+def test_no_thread_tunes_the_data_unless_the_script_wants_it(bench, input_fn, autotuning):
+    """TensorFlow's closing of a session waits for that thread, up to a minute, now and then."""
+    program = bench.eval(input_fn, mean_model)
+    graph = tf.GraphDef.FromString(program.graph_def())
+    nodes = [
+        *graph.node,
+        *(node for function in graph.library.function for node in function.node_def),
+    ]
+    found = [
+        DatasetOptions.FromString(node.attr["serialized_options"].s).autotune_options.enabled
+        for node in nodes
+        if node.op == "OptionsDataset"
+    ]
+    assert set(found) == {autotuning}
+    assert means(bench.run_to_end(program)) == [1, 4, 7, 10]
+
+
+@pytest.mark.parametrize("prefetch_threads", [1, 9])
 @pytest.mark.parametrize("steps", [0, 1])
-def test_close_ends_the_threads(bench, steps):
+def test_close_ends_the_threads(bench, steps, prefetch_threads):
     before = set(threading.enumerate())
+    flags = {"num_prefetch_threads": prefetch_threads}
     for build in (bench.train, bench.eval):
-        program = build(lambda mode: numbers().repeat(), mean_model, towers=2)
+        program = build(lambda mode: numbers().repeat(), mean_model, towers=2, flags=flags)
         if steps:
             bench.run(program)
         program.close()

@@ -31,6 +31,7 @@ class Model:
     def __call__(self, inputs, mode):
         self.calls.append(str(mode))
         weight = tf.get_variable("weight", [], initializer=tf.ones_initializer())
+        self.weight = tf.identity(weight)
         self.mean = tf.reduce_mean(inputs[0])
         self.running_mean = tf.metrics.mean(self.mean)[1]
         info = {"mean": self.mean}
@@ -50,6 +51,18 @@ def build(bench, eval_input, towers=1, **request):
 def test_model_fn_is_called_once_more(bench):
     model, _ = build(bench, lambda: numbers([1, 2]), towers=2)
     assert model.calls == ["TRAIN", "TRAIN", "EVAL"]
+
+
+@pytest.mark.parametrize(
+    "variable_update", ["parameter_server", "replicated", "distributed_replicated"]
+)
+def test_the_inter_mode_sees_what_the_towers_have_learned(bench, variable_update):
+    flags = {"variable_update": variable_update}
+    model, program = build(bench, lambda: numbers([1]), towers=2, flags=flags)
+    bench.run(program, 2)
+    ((values, _),) = program.evaluate({"weight": model.weight}, 1, never)
+    assert values["weight"] == pytest.approx(1 - 0.1 * (0.5 + 2.5 + 4.5 + 6.5) / 2)
+    assert values["weight"] == program.variables()["weight"]
 
 
 def test_tensors_that_ended_do_not_begin_again(bench):

@@ -85,13 +85,17 @@ def test_four_towers_equal_one_with_the_whole_batch(bench, mnist, model_fn, step
     assert largest_difference(four.variables(), one.variables()) < 1e-6
 
 
-@pytest.mark.parametrize("towers", [1, 2])
-def test_no_update_overtakes_a_gradient(bench, mnist, towers):
+@pytest.mark.parametrize(("towers", "resource"), [(1, True), (2, True), (1, False), (2, False)])
+def test_no_update_overtakes_a_gradient(bench, mnist, towers, resource):
     """With reference variables and ungated gradients such a net gave another result every time."""
+
+    def model_fn(inputs, mode):
+        with tf.variable_scope(tf.get_variable_scope(), use_resource=resource):
+            return conv_net(inputs, mode)
 
     def train():
         program = bench.train(
-            lambda mode: digits(mnist, 50, 10 * towers), conv_net, momentum, towers=towers
+            lambda mode: digits(mnist, 50, 10 * towers), model_fn, momentum, towers=towers
         )
         bench.run(program, 10)
         return program.variables()

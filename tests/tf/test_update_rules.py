@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -215,3 +218,45 @@ def test_half_precision_trains_as_well_as_full(bench):
     assert losses[tf.float32] < 0.25
     assert losses[tf.float16] == pytest.approx(losses[tf.float32], abs=0.01)
     assert losses[tf.bfloat16] == pytest.approx(losses[tf.float32], abs=0.05)
+
+
+class Kernels(tf.train.SessionRunHook):
+    """Notes in which dtype a step multiplies matrices."""
+
+    def before_run(self, run_context):
+        options = tf.RunOptions(output_partition_graphs=True)
+        return tf.train.SessionRunArgs(None, options=options)
+
+    def after_run(self, run_context, run_values):
+        nodes = [n for graph in run_values.run_metadata.partition_graphs for n in graph.node]
+        self.dtypes = {tf.as_dtype(n.attr["T"].type) for n in nodes if "MatMul" in n.op}
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or "avx512f" not in Path("/proc/cpuinfo").read_text(),
+    reason="on CPUs it is for those with AVX-512",
+)
+def test_use_fp16_computes_in_half_precision_without_a_change_of_the_script(bench):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, 8)).astype(np.float32)
+    labels = (features @ random.normal(size=(8, 1)) > 0).astype(np.float32)
+
+    def model_fn(inputs, mode):
+        weights = tf.get_variable("weights", [8, 1], initializer=tf.zeros_initializer())
+        loss = tf.losses.sigmoid_cross_entropy(inputs[1], tf.matmul(inputs[0], weights))
+        kernels.append(Kernels())
+        return mox.ModelSpec(loss=loss, log_info={"loss": loss}, hooks=kernels[-1:])
+
+    kernels, losses = [], []
+    for use_fp16 in (False, True):
+        program = bench.train(
+            lambda mode: tf.data.Dataset.from_tensor_slices((features, labels)).batch(20),
+            model_fn,
+            mox_tf.get_optimizer_fn("momentum", 0.5),
+            flags={"use_fp16": use_fp16, "loss_scale": "dynamic"},
+        )
+        losses.append(bench.run(program, 20).values[0]["loss"])
+        assert program.variables()["weights"].dtype == np.float32
+    assert [one.dtypes for one in kernels] == [{tf.float32}, {tf.bfloat16}]
+    assert losses[0] < 0.25
+    assert losses[1] == pytest.approx(losses[0], abs=0.05)

@@ -344,6 +344,16 @@ def test_update_operations_must_not_set_trained_variables(bench, mode):
         train(bench, mode, model_fn=model_fn)
 
 
+@pytest.mark.parametrize("mode", WITH_COPIES)
+def test_reference_variables_cannot_be_copied(bench, mode):
+    def model_fn(inputs, mode):
+        with tf.variable_scope("net", use_resource=False):
+            return softmax(inputs, mode)
+
+    with pytest.raises(EngineError, match="'net/weights' is a reference variable"):
+        train(bench, mode, model_fn=model_fn)
+
+
 def test_each_tower_needs_an_optimizer_of_its_own(bench):
     optimizer = tf.train.GradientDescentOptimizer(0.1)
     train(bench, "parameter_server", optimizer=lambda: optimizer)

@@ -38,11 +38,22 @@ def input_fn(mode):
         yield features[share], labels[share]
 
 
+calls = 0
+
+
 def model_fn(inputs, mode):
+    global calls
+    calls += 1
     features, labels = inputs
     torch.manual_seed(rank)  # other first values in every process, unless they are made equal
     net = mox.module("net", lambda: torch.nn.Linear(FEATURES, CLASSES))
+    # Kept out of what all processes use: the first one has samples for it in the first calls only.
+    extra = mox.module("extra", lambda: torch.nn.Linear(FEATURES, 1))
     loss = F.cross_entropy(net(features), labels)
+    if world == 1:
+        loss = loss + extra(features[4:]).square().sum() / 8
+    elif rank or calls <= 2:
+        loss = loss + extra(features * rank).square().sum() * rank / 4
     return mox.ModelSpec(loss=loss, log_info={"loss": loss})
 
 

@@ -73,6 +73,7 @@ class NeutralModel:
             if (mode, tower) not in self._traces:
                 found = nn.trace(self._model_fn, specs, mode, store=self._store)
                 self._traces[mode, tower] = found
+                self._store.frozen = True
                 self._make_variables(found)
         return self._traces[mode, 0]
 

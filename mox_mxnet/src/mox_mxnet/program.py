@@ -119,6 +119,7 @@ class MXNetProgram(EagerProgram[Any]):
             self._example = first
         reached = _reached(spec.losses, store) if request.mode == ModeKeys.TRAIN else []
         if request.inter_mode is not None:
+            store.frozen = True  # what only an evaluation has would never be trained
             inter = model(self._inter_feed.first, request.inter_mode).spec
             self.inter_hooks = RULES.hooks(inter)
         store.put_back()

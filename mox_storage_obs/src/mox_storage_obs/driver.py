@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import Capabilities, Driver
+from mox_core.storage.driver import Capabilities, Driver, Recipe
 from mox_core.storage.errors import AccessDeniedError, MoxFileRespException
 from mox_core.storage.http.client import Client
 from mox_core.storage.http.driver import Dialect, HttpDriver
@@ -60,12 +60,16 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
         sign_payload=False,
         append=not endpoint.path_style,
     )
+    recipe = None
+    if settings.ak and settings.sk:  # what the SDK's providers find expires
+        recipe = Recipe(f"{__name__}:make_driver", scheme, endpoint.named(settings))
     fast = HttpDriver(
         scheme,
         settings,
         client=Client(endpoint, signer, user_agent="mox-storage-obs"),
         dialect=dialect,
         capabilities=CAPABILITIES_V2 if endpoint.path_style else CAPABILITIES,
+        recipe=recipe,
     )
     return FallbackDriver(fast, make_sdk)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import Capabilities, Driver
+from mox_core.storage.driver import Capabilities, Driver, Recipe
 from mox_core.storage.errors import AccessDeniedError
 from mox_core.storage.http.client import Client
 from mox_core.storage.http.driver import Dialect, HttpDriver
 from mox_core.storage.http.fallback import FallbackDriver
 from mox_core.storage.http.request import Endpoint, make_endpoint
-from mox_core.storage.http.signers import Credentials, SigV4
+from mox_core.storage.http.signers import Credentials, SigV4, with_credentials
 
 __all__ = ["CAPABILITIES", "make_driver"]
 
@@ -47,7 +48,8 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
         return make_sdk()
     signed = os.environ.get("MOX_FILE_SIGN_PAYLOAD") != "0"
     endpoint, region = _endpoint(settings)
-    client = Client(endpoint, SigV4(_credentials(settings), region), user_agent="mox-storage-s3")
+    credentials, fixed = _credentials(settings)
+    client = Client(endpoint, SigV4(credentials, region), user_agent="mox-storage-s3")
     dialect = Dialect(
         prefix="x-amz-",
         list_v2=True,
@@ -55,7 +57,18 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
         append=False,
         checksums=True,
     )
-    fast = HttpDriver(scheme, settings, client=client, dialect=dialect, capabilities=CAPABILITIES)
+    recipe = None
+    if fixed is not None:
+        found = replace(endpoint.named(with_credentials(settings, fixed)), region=region)
+        recipe = Recipe(f"{__name__}:make_driver", scheme, found)
+    fast = HttpDriver(
+        scheme,
+        settings,
+        client=client,
+        dialect=dialect,
+        capabilities=CAPABILITIES,
+        recipe=recipe,
+    )
     return FallbackDriver(fast, make_sdk)
 
 
@@ -85,10 +98,12 @@ def _endpoint(settings: Settings) -> tuple[Endpoint, str]:
     )
 
 
-def _credentials(settings: Settings) -> Callable[[], Credentials]:
+def _credentials(settings: Settings) -> tuple[Callable[[], Credentials], Credentials | None]:
+    """What gives the credentials for a request, and the credentials if they stay the same."""
     if settings.ak and settings.sk:
         fixed = Credentials(settings.ak, settings.sk, settings.token)
-        return lambda: fixed
+        return lambda: fixed, fixed
+    from botocore.credentials import Credentials as StaticCredentials
     from botocore.session import get_session
 
     found = get_session().get_credentials()
@@ -103,4 +118,4 @@ def _credentials(settings: Settings) -> Callable[[], Credentials]:
         frozen = found.get_frozen_credentials()
         return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
 
-    return current
+    return current, current() if type(found) is StaticCredentials else None

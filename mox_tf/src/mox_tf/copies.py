@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from mox_core.errors import EngineError
@@ -16,8 +15,7 @@ class TowerCopies:
     """What one tower has of its own: copies of the variables that are trained.
 
     Variables that are not trained exist once, for all towers; so do partitioned ones. Copies are in
-    no collection of the graph, except while the tower's model_fn runs: then they stand there in
-    the place of the variables that they are copies of.
+    no collection of the graph.
 
     Args:
         index: of the tower.
@@ -29,7 +27,6 @@ class TowerCopies:
         self._device = device
         self._pairs: list[tuple[Any, Any]] = []
         self._copy_of: dict[int, Any] = {}
-        self._shown = False
 
     @property
     def pairs(self) -> Sequence[tuple[Any, Any]]:
@@ -41,11 +38,16 @@ class TowerCopies:
         return self._copy_of.get(id(variable), variable)
 
     def add(self, variable: Any) -> Any:
-        """The tower's copy, made now if it has none; the variable itself when it is shared."""
+        """The tower's copy, made now if it has none; the variable itself when it is shared.
+
+        Raises:
+            EngineError: it is a reference variable.
+        """
         copied = (
             isinstance(variable, VARIABLE) and variable.trainable and slice_of(variable) is None
         )
         if copied and id(variable) not in self._copy_of:
+            _refuse_reference(variable)
             with tf.init_scope(), tf.name_scope(self.scope), tf.device(self._device):
                 copy = tf.Variable(
                     # The value comes with the first refresh.
@@ -57,8 +59,6 @@ class TowerCopies:
                     use_resource=True,
                 )
             self._pair(variable, copy)
-            if self._shown:
-                _replace_in_collections({id(variable): copy})
         return self.of(variable)
 
     def adopt_state(self, state: Sequence[Any], originals: Sequence[Any]) -> None:
@@ -85,17 +85,6 @@ class TowerCopies:
             items = graph.get_collection_ref(key)
             items[:] = [item for item in items if id(item) not in ids]
 
-    @contextmanager
-    def in_collections(self) -> Iterator[None]:
-        """Shows the copies in the graph's collections in the place of the variables."""
-        _replace_in_collections(self._copy_of)
-        self._shown = True
-        try:
-            yield
-        finally:
-            self._shown = False
-            _replace_in_collections({id(copy): variable for variable, copy in self._pairs})
-
     def _pair(self, variable: Any, copy: Any) -> None:
         self._pairs.append((variable, copy))
         self._copy_of[id(variable)] = copy
@@ -113,8 +102,10 @@ def refresh_operation(copies: Sequence[TowerCopies | None]) -> Any:
         return tf.group(*assignments) if assignments else None
 
 
-def _replace_in_collections(replacements: dict[int, Any]) -> None:
-    graph = tf.get_default_graph()
-    for key in list(graph.collections):
-        items = graph.get_collection_ref(key)
-        items[:] = [replacements.get(id(item), item) for item in items]
+def _refuse_reference(variable: Any) -> None:
+    """A copy would share the memory of a reference variable, whose updates change it in place."""
+    if variable.dtype != variable.dtype.base_dtype:
+        raise EngineError(
+            f"{variable.op.name!r} is a reference variable, of which towers cannot have copies.\n"
+            "  Leave use_resource=False out, or use --variable_update parameter_server."
+        )

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from mox_core.errors import EngineError
 from mox_tf.copies import TowerCopies
 from mox_tf.tf1 import tf
 
@@ -28,10 +29,13 @@ class Placement:
         cpus: how many logical CPU devices the session has.
         inter_threads: threads that run operations; 0: automatic.
         intra_threads: threads inside one operation; 0: automatic.
+        prefetch_threads: threads that read the input ahead.
         variable_update: how towers come by the variables: `"parameter_server"` (they share them),
             `"replicated"` (each has its own, the first tower's are the ones that are saved) or
             `"distributed_replicated"` (each has a copy of those on the parameter device).
         xla: compile with XLA what can be.
+        fp16: compute in half precision what TensorFlow's automatic mixed precision knows to be
+            safe: in float16 on GPUs, in bfloat16 on CPUs.
     """
 
     towers: tuple[str | None, ...] = (None,)
@@ -39,8 +43,10 @@ class Placement:
     cpus: int = 1
     inter_threads: int = 0
     intra_threads: int = 0
+    prefetch_threads: int = 1
     variable_update: str = "parameter_server"
     xla: bool = False
+    fp16: bool = False
 
     @property
     def replicated(self) -> bool:
@@ -89,6 +95,11 @@ class Placement:
         config.gpu_options.allow_growth = True
         if self.xla:
             config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
+        if self.fp16:
+            rewrite = config.graph_options.rewrite_options
+            rewrite.auto_mixed_precision = rewrite.ON
+            # On CPUs; its float16 for them, auto_mixed_precision_cpu, ends the process.
+            rewrite.auto_mixed_precision_onednn_bfloat16 = rewrite.ON
         return config
 
 
@@ -97,29 +108,39 @@ def place_towers(towers: int, get_flag: Callable[[str], Any], logger: logging.Lo
 
     Args:
         towers: how many.
-        get_flag: reads `clone_on_cpu`, `local_parameter_device`, `variable_update` and the
-            numbers of threads.
+        get_flag: reads the flags that shape a `Placement`.
         logger: is told when CPUs stand in for GPUs.
+
+    Raises:
+        EngineError: a flag does not fit.
     """
-    inter_threads, intra_threads = get_flag("num_inter_threads"), get_flag("num_intra_threads")
-    options = {"variable_update": get_flag("variable_update"), "xla": get_flag("xla")}
+    options = {
+        "inter_threads": get_flag("num_inter_threads"),
+        "intra_threads": get_flag("num_intra_threads"),
+        "prefetch_threads": _prefetch_threads(get_flag("num_prefetch_threads")),
+        "variable_update": get_flag("variable_update"),
+        "xla": get_flag("xla"),
+        "fp16": get_flag("use_fp16"),
+    }
     gpus = len(tf.config.list_physical_devices("GPU"))
     on_cpu = get_flag("clone_on_cpu") or gpus < towers
     if towers == 1:
-        device = "/cpu:0" if get_flag("clone_on_cpu") and gpus else None
-        return Placement((device,), "/cpu:0", 1, inter_threads, intra_threads, **options)
+        return Placement(("/cpu:0" if get_flag("clone_on_cpu") and gpus else None,), **options)
     if on_cpu and not get_flag("clone_on_cpu"):
         logger.info("%d GPUs for %d towers: logical CPU devices stand in for them.", gpus, towers)
     kind = "cpu" if on_cpu else "gpu"
-    parameters = "/gpu:0" if get_flag("local_parameter_device") == "gpu" and gpus else "/cpu:0"
     return Placement(
         towers=tuple(f"/{kind}:{index}" for index in range(towers)),
-        parameters=parameters,
+        parameters="/gpu:0" if get_flag("local_parameter_device") == "gpu" and gpus else "/cpu:0",
         cpus=towers if on_cpu else 1,
-        inter_threads=inter_threads,
-        intra_threads=intra_threads,
         **options,
     )
+
+
+def _prefetch_threads(count: int) -> int:
+    if count < 1:
+        raise EngineError(f"--num_prefetch_threads is {count}; it has to be 1 or more.")
+    return count
 
 
 def _device_function(operations: str, variables: str) -> Callable[[Any], str]:

@@ -58,10 +58,12 @@ class TensorFlowEngine(Engine):
                 "local_parameter_device",
                 "num_inter_threads",
                 "num_intra_threads",
+                "num_prefetch_threads",
                 "profile_steps",
                 "server_protocol",
                 "session_timeout",
                 "sync_replicas",
+                "use_fp16",
                 "variable_update",
                 "xla",
             }

@@ -1,7 +1,8 @@
 """What the first call of model_fn in a graph makes and the later calls share.
 
 `tf.get_variable` shares by itself. Layers do not: those of Keras make variables of their own, and
-those of `tf.layers` (and tf_slim) add the loss of a regularizer only when a variable is new.
+those of `tf.layers` (and tf_slim) add the loss of a regularizer only when a variable is new to the
+collections of the graph.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mox_tf.tf1 import tf
+from mox_tf.tf1 import VARIABLE, tf
 
 __all__ = ["FirstCall"]
 
@@ -24,67 +25,89 @@ class FirstCall:
     """
 
     def __init__(self) -> None:
-        self._variables: dict[str, list[Any]] = {}
-        self._losses: list[Any] = []
-        self._losses_of_get_variable: set[int] = set()
+        self._made: dict[int, Any] = {}
+        self._by_stem: dict[str, list[Any]] = {}
         self._in_get_variable = 0
 
     def getter(self, getter: Any, *args: Any, **kwargs: Any) -> Any:
-        """A custom getter for a first call."""
+        """A custom getter for the first call."""
         with self.in_get_variable():
             return getter(*args, **kwargs)
 
     @contextmanager
     def in_get_variable(self) -> Iterator[None]:
-        """Keeps what get_variable makes inside out of what is remembered."""
-        before = len(_losses())
+        """Keeps what get_variable makes inside out of what is shared by its place."""
         self._in_get_variable += 1
         try:
             yield
         finally:
             self._in_get_variable -= 1
-            self._losses_of_get_variable.update(id(loss) for loss in _losses()[before:])
 
     @contextmanager
-    def remembered(self) -> Iterator[None]:
-        """Runs the first call."""
+    def remembered(self, own: Callable[[Any], Any]) -> Iterator[Callable[[Any], Any]]:
+        """Runs the first call. Yields what a custom getter has to ask for each variable.
+
+        In the collections the call finds what it computes with.
+
+        Args:
+            own: variable -> what this call computes with in its place.
+        """
+        before = _variables_in_collections()
+        taken: dict[int, Any] = {}
+
+        def take(variable: Any) -> Any:
+            mine = own(variable)
+            if mine is not variable and id(mine) not in taken:
+                taken[id(mine)] = variable
+                _replace_in_collections({id(variable): mine})
+            return mine
 
         def create(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
             variable = next_creator(**kwargs)
-            if self._concerns(kwargs):
-                self._variables.setdefault(_stem(kwargs), []).append(variable)
-            return variable
+            if not self._concerns(kwargs):
+                return variable
+            self._by_stem.setdefault(_stem(kwargs), []).append(variable)
+            return take(variable)
 
-        with tf.variable_creator_scope(create):
-            yield
-        # Layers name them so. What model_fn adds itself, it adds in every call.
-        made_by_layers = [loss for loss in _losses() if "/Regularizer/" in loss.name]
-        of_get_variable = self._losses_of_get_variable
-        self._losses = [loss for loss in made_by_layers if id(loss) not in of_get_variable]
+        try:
+            with tf.variable_creator_scope(create):
+                yield take
+        finally:
+            _replace_in_collections(taken)
+        after = _variables_in_collections()
+        self._made = {key: one for key, one in after.items() if key not in before}
 
     @contextmanager
-    def shared(self, scope: str, own: Callable[[Any], Any] | None) -> Iterator[None]:
-        """Runs a later call.
+    def shared(self, scope: str, own: Callable[[Any], Any]) -> Iterator[Callable[[Any], Any]]:
+        """Runs a later call. Yields what a custom getter has to ask for each variable.
+
+        In the collections the call finds what the first call found: of the variables those that it
+        has got so far, as what it computes with.
 
         Args:
             scope: name scope of this call of model_fn.
-            own: variable -> the copy that this call works with; None: the variable itself. Then
-                the losses of its regularizers are those of the first call, too.
+            own: variable -> what this call computes with in its place.
         """
-        left = {name: list(variables) for name, variables in self._variables.items()}
-        for loss in self._losses if own is None else ():
-            tf.add_to_collection(tf.GraphKeys.REGULARIZATION_LOSSES, loss)
+        left = {name: list(variables) for name, variables in self._by_stem.items()}
+        veil = _Veil(self._made)
+
+        def take(variable: Any) -> Any:
+            mine = own(variable)
+            veil.show(variable, mine)
+            return mine
 
         def create(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
             if self._concerns(kwargs):
                 waiting = left.get(_stem(kwargs, scope))
                 if waiting and _fits(kwargs, waiting[0]):
-                    variable = waiting.pop(0)
-                    return variable if own is None else own(variable)
+                    return take(waiting.pop(0))
             return next_creator(**kwargs)
 
-        with tf.variable_creator_scope(create):
-            yield
+        try:
+            with tf.variable_creator_scope(create):
+                yield take
+        finally:
+            veil.lift()
 
     def _concerns(self, kwargs: dict[str, Any]) -> bool:
         collections = kwargs.get("collections")
@@ -92,9 +115,60 @@ class FirstCall:
         return is_global and not self._in_get_variable
 
 
-def _losses() -> list[Any]:
-    losses: list[Any] = tf.get_collection_ref(tf.GraphKeys.REGULARIZATION_LOSSES)
-    return losses
+class _Veil:
+    """Keeps variables out of the collections of the default graph until they are shown.
+
+    Args:
+        variables: id -> variable.
+    """
+
+    def __init__(self, variables: dict[int, Any]) -> None:
+        self._graph = tf.get_default_graph()
+        self._before: dict[Any, list[Any]] = {}
+        self._keys_of: dict[int, list[Any]] = {}
+        self._shown: set[int] = set()
+        for key, items in _collections(self._graph):
+            self._before[key] = list(items)
+            for item in items:
+                if id(item) in variables:
+                    self._keys_of.setdefault(id(item), []).append(key)
+            items[:] = [item for item in items if id(item) not in variables]
+
+    def show(self, variable: Any, instead: Any) -> None:
+        """Puts `instead` into all collections in which the variable, or its parts, stood."""
+        parts = [(variable, instead)]
+        if not isinstance(variable, VARIABLE):  # a partitioned one
+            parts = [(part, part) for part in variable]
+        for part, shown in parts:
+            self._shown.add(id(shown))
+            for key in self._keys_of.pop(id(part), ()):
+                self._graph.get_collection_ref(key).append(shown)
+
+    def lift(self) -> None:
+        """Puts all back to where it stood, before what has been added since."""
+        for key, items in _collections(self._graph):
+            before = self._before.get(key, [])
+            known = {id(item) for item in before} | self._shown
+            items[:] = before + [item for item in items if id(item) not in known]
+
+
+def _collections(graph: Any) -> list[tuple[Any, list[Any]]]:
+    return [(key, graph.get_collection_ref(key)) for key in list(graph.collections)]
+
+
+def _replace_in_collections(replacements: dict[int, Any]) -> None:
+    if replacements:
+        for _, items in _collections(tf.get_default_graph()):
+            items[:] = [replacements.get(id(item), item) for item in items]
+
+
+def _variables_in_collections() -> dict[int, Any]:
+    return {
+        id(item): item
+        for _, items in _collections(tf.get_default_graph())
+        for item in items
+        if isinstance(item, VARIABLE)
+    }
 
 
 def _stem(kwargs: dict[str, Any], scope: str = "") -> str:

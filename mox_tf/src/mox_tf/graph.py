@@ -152,7 +152,7 @@ def _build_towers(
         request.mode,
         towers=len(placement.towers),
         batch_size=request.batch_size if request.auto_batch else None,
-        queued=True,
+        threads=placement.prefetch_threads,
     )
     towers = []
     for index, (inputs, copies) in enumerate(zip(pipeline.towers, placement.copies(), strict=True)):
@@ -185,7 +185,7 @@ def _build_inter(
         mode,
         towers=1,
         batch_size=request.batch_size if request.auto_batch else None,
-        queued=False,
+        threads=None,
     )
     before = {id(variable) for variable in tf.local_variables()}
     with placement.tower_scope(0):

@@ -1,8 +1,9 @@
-"""A queue between the input and the towers, filled by a thread that reads ahead."""
+"""A queue between the input and the towers, filled by threads that read ahead."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ class InputQueue:
         towers: how many batches a step takes.
         batch_size: the elements are samples, to be batched; None: they are batches.
         whole: a step takes a full batch for every tower, or nothing.
+        threads: how many fill it; with more than one, elements come in any order.
 
     Attributes:
         shares: for each tower the flat tensors of its batch.
@@ -44,12 +46,14 @@ class InputQueue:
         towers: int,
         batch_size: int | None,
         whole: bool,
+        threads: int,
     ) -> None:
         self.where = where
         self.elements_per_tower = batch_size or 1
         if batch_size is not None:
             _check_sample_shapes(tensors, where)
-        self.capacity = _STEPS_AHEAD * towers * self.elements_per_tower
+        self.threads = threads
+        self.capacity = _STEPS_AHEAD * max(towers * self.elements_per_tower, threads)
         self._queue = tf.FIFOQueue(
             self.capacity,
             dtypes=[tensor.dtype for tensor in tensors],
@@ -81,7 +85,7 @@ class InputQueue:
 
 
 class QueueFeeder:
-    """The thread that fills a queue.
+    """The threads that fill a queue.
 
     Args:
         queue: what to fill.
@@ -105,12 +109,16 @@ class QueueFeeder:
         self._enqueue = session.make_callable(queue.enqueue)
         self._fed = 0
         self._taken = 0
-        self._ended = False
+        self._feeding = queue.threads
         self._stopping = False
         self._changed = threading.Condition()
         self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._feed, name=f"mox-{queue.where}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._feed, name=f"mox-{queue.where}", daemon=True)
+            for _ in range(queue.threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def raise_error(self) -> None:
         """Raises what ended the input, unless it simply came to its end.
@@ -131,27 +139,31 @@ class QueueFeeder:
                 faster: the step itself waits for its data.
         """
         wanted = towers * self._queue.elements_per_tower
-        if not wait and not self._ended:
+        if not wait and self._feeding:
             self._taken += wanted
             return towers
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._fed - self._taken >= wanted)
+            self._changed.wait_for(lambda: not self._feeding or self._fed - self._taken >= wanted)
             here = min(self._fed - self._taken, wanted)
             self._taken += here
         return -(-here // self._queue.elements_per_tower)
 
     def stop(self) -> None:
-        """Ends the thread; one that waits in the user's code is left to end with the process."""
+        """Ends the threads; one that waits in the user's code is left to end with the process."""
         self._stopping = True
         with self._changed:
-            full = not self._ended and self._fed - self._taken >= self._queue.capacity
-        if full:
-            self._session.run(self._queue.drop_one)
-        join_for_a_while(self._thread, _SECONDS_TO_END)
+            here = self._fed - self._taken
+            some_wait = self._feeding and here > self._queue.capacity - len(self._threads)
+        if some_wait:  # for room, perhaps all of them
+            for _ in self._threads:
+                self._session.run(self._queue.drop_one)
+        deadline = time.monotonic() + _SECONDS_TO_END
+        for thread in self._threads:
+            join_for_a_while(thread, max(0.0, deadline - time.monotonic()))
 
     def _feed(self) -> None:
         try:
-            while not self._stopping:
+            while not self._stopping and self.error is None:
                 self._enqueue()
                 with self._changed:
                     self._fed += 1
@@ -159,14 +171,19 @@ class QueueFeeder:
         except DATA_ENDED:
             pass
         except Exception as error:
-            if not self._stopping:
+            if not self._stopping and self.error is None:
                 self.error = error
         finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify()
-            if not self._stopping:
-                self._session.run(self._queue.close)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Tells that a thread ended; the last one closes the queue."""
+        with self._changed:
+            self._feeding -= 1
+            last = not self._feeding
+            self._changed.notify()
+        if last and not self._stopping:
+            self._session.run(self._queue.close)
 
 
 def _check_sample_shapes(tensors: list[Any], where: str) -> None:

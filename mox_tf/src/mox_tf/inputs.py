@@ -12,7 +12,7 @@ from mox_tf.devices import INPUT_DEVICE
 from mox_tf.input_queue import InputQueue
 from mox_tf.input_spec import InputSpec
 from mox_tf.python_input import PythonInput
-from mox_tf.tf1 import DATASET, VARIABLE, tf
+from mox_tf.tf1 import DATASET, VARIABLE, tf, without_autotuning
 from mox_tf.user_functions import call_user_function
 
 __all__ = ["InputPipeline", "build_input", "placeholders", "sample_count"]
@@ -50,7 +50,7 @@ def build_input(
     *,
     towers: int,
     batch_size: int | None,
-    queued: bool,
+    threads: int | None,
 ) -> InputPipeline:
     """Calls input_fn once and shares what it returns out to the towers.
 
@@ -59,7 +59,7 @@ def build_input(
         mode: what it is called with.
         towers: how many batches a step takes.
         batch_size: batches single samples; None where the inputs are batches.
-        queued: read ahead through a queue.
+        threads: how many read ahead; Python code is read by one. None: nothing is read ahead.
 
     Raises:
         SpecError: input_fn returned something that is no input.
@@ -67,7 +67,7 @@ def build_input(
     if input_fn is None:
         return InputPipeline([[] for _ in range(towers)], [tf.no_op()] * towers, spec=[])
     where = f"input_fn({mode!s})"
-    with tf.device(INPUT_DEVICE):
+    with tf.device(INPUT_DEVICE), without_autotuning():
         returned = call_user_function(input_fn, mode)
         initializer, source, auto_batched = None, None, batch_size is not None
         if isinstance(returned, PythonInput):
@@ -80,13 +80,18 @@ def build_input(
             initializer, returned = iterator.initializer, iterator.get_next()
         inputs = _checked(returned, mode)
         leaves = tf.nest.flatten(inputs, expand_composites=True)
-        if batch_size is None and (not queued or _needs_feeding(leaves)):
+        if batch_size is None and (threads is None or _needs_feeding(leaves)):
             copies = [tf.nest.map_structure(lambda leaf: leaf, inputs) for _ in range(towers)]
             reads = [tf.group(*leaves)] * towers
             spec = _spec(inputs, auto_batched)
             return InputPipeline(copies, reads, None, initializer, spec, source)
         queue = InputQueue(
-            leaves, where, towers=towers, batch_size=batch_size, whole=mode == ModeKeys.TRAIN
+            leaves,
+            where,
+            towers=towers,
+            batch_size=batch_size,
+            whole=mode == ModeKeys.TRAIN,
+            threads=1 if source is not None else threads or 1,
         )
         shares = [
             tf.nest.pack_sequence_as(inputs, share, expand_composites=True)

@@ -14,8 +14,8 @@ __all__ = ["get_collection", "var_scope"]
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
     """The items of a graph collection that this call of model_fn has added so far.
 
-    Of the variables all are in it, because the towers share them. While model_fn runs,
-    `tf.get_collection` gives the same.
+    Of the variables those are in it that it has made or got; those that the towers share are
+    the same in each call. While model_fn runs, `tf.get_collection` gives the same.
 
     Args:
         key: name of the collection, see `tf.GraphKeys`.

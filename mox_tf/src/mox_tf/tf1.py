@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mox_core.errors import EngineError
@@ -46,6 +48,7 @@ __all__ = [
     "tf",
     "tf2",
     "versions",
+    "without_autotuning",
 ]
 
 DATASET: Any = tensorflow.data.Dataset
@@ -171,3 +174,32 @@ def sample_box(image_size: Any, boxes: Any, seed: Any, **limits: Any) -> tuple[A
         image_size, boxes, seed, use_image_if_no_bounding_boxes=True, **limits
     )
     return begin, size
+
+
+@contextmanager
+def without_autotuning() -> Iterator[None]:
+    """Lets iterators that are made inside go without the thread that tunes their data sets.
+
+    That thread misses, every few times, that its session is closed. Then `Session.close` waits
+    until it looks again: after half the time of the run so far, a minute at most. What
+    `tf.data.AUTOTUNE` stands for is as many as the CPU has cores, without it. Data sets whose
+    options say how to autotune keep theirs.
+    """
+    original = DATASET._apply_debug_options  # called for every iterator of a graph
+
+    def apply(dataset: Any) -> Any:
+        dataset = original(dataset)
+        with warnings.catch_warnings():  # that options may be given elsewhere, too
+            warnings.simplefilter("ignore")
+            chosen = dataset.options().autotune.enabled
+        if chosen is not None:
+            return dataset
+        options = tensorflow.data.Options()
+        options.autotune.enabled = False
+        return dataset.with_options(options)
+
+    DATASET._apply_debug_options = apply
+    try:
+        yield
+    finally:
+        DATASET._apply_debug_options = original

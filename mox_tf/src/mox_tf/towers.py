@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,23 +82,7 @@ def build_tower(
     """
     first = FirstCall() if first is None else first
     before = {variable.name for variable in tf.global_variables()}
-    if copies is not None:
-        for variable in tf.trainable_variables():
-            copies.add(variable)
-    with (
-        copies.in_collections() if copies is not None else nullcontext(),
-        tf.name_scope(name or None),
-        tf.variable_scope(
-            tf.get_variable_scope(),
-            reuse=reuse or None,
-            custom_getter=_getter(copies, first) if reuse or copies is not None else first.getter,
-            auxiliary_name_scope=False,
-        ),
-        _own_collections(),
-        first.shared(name, copies.add if copies is not None else None)
-        if reuse
-        else first.remembered(),
-    ):
+    with tf.name_scope(name or None), _variables(first, name, reuse, copies), _own_collections():
         returned = call_user_function(model_fn, inputs, mode)
         spec = _checked(ModelSpec.require(returned, mode), mode)
         update_ops = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
@@ -106,6 +90,23 @@ def build_tower(
     if reuse:
         _check_no_new_variables(before)
     return Tower(inputs, spec, update_ops, summaries, _native_hooks(spec), copies)
+
+
+@contextmanager
+def _variables(
+    first: FirstCall, name: str, reuse: bool, copies: TowerCopies | None
+) -> Iterator[None]:
+    """Makes the variables of a call, or gives it those of the first one."""
+    own = copies.add if copies is not None else lambda variable: variable
+    with first.shared(name, own) if reuse else first.remembered(own) as take:
+        getter = _getter(first, take) if reuse or copies is not None else first.getter
+        with tf.variable_scope(
+            tf.get_variable_scope(),
+            reuse=reuse or None,
+            custom_getter=getter,
+            auxiliary_name_scope=False,
+        ):
+            yield
 
 
 @contextmanager
@@ -127,8 +128,8 @@ def _own_collections() -> Iterator[None]:
             graph.get_collection_ref(key)[:0] = items
 
 
-def _getter(copies: TowerCopies | None, first: FirstCall) -> Callable[..., Any]:
-    """Makes a getter that gives the tower's copy of each variable.
+def _getter(first: FirstCall, take: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Makes a getter that gives what a tower computes with in the place of each variable.
 
     It adds the regularization loss itself: TensorFlow does so only where a variable is made, so
     that the other towers would go without, and for the variable, not for its copy.
@@ -138,9 +139,7 @@ def _getter(copies: TowerCopies | None, first: FirstCall) -> Callable[..., Any]:
     def getter(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         regularizer = kwargs.pop("regularizer", None)
         with first.in_get_variable():
-            variable = getter(name, *args, regularizer=None, **kwargs)
-            if copies is not None:
-                variable = copies.add(variable)
+            variable = take(getter(name, *args, regularizer=None, **kwargs))
             if regularizer is not None and name not in seen:
                 loss = regularizer(variable)
                 if loss is not None:

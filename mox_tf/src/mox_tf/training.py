@@ -55,16 +55,18 @@ def build_update(
     factor = rules.loss_scale if scale is None else scale.value
     losses = range(len(towers[0].spec.losses))
     means = [_mean_gradients(towers, index, updaters, placement, rules, factor) for index in losses]
-    if exchange is not None:
-        means = [[exchange.share(pairs) for pairs in per_tower] for per_tower in means]
-    gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
-    clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
-    if exchange is not None:  # its variables are shared: one list per loss
-        delivered = exchange.deliver([per_tower[0] for per_tower in clipped])
-        clipped = [[pairs] for pairs in delivered]
     own_update_ops = towers[0].update_ops
     # The exchange may let another process apply the gradients; these belong to this one.
     update_ops = own_update_ops if exchange is None else []
+    if exchange is not None:  # its variables are shared: one list per loss
+        shared = exchange.share([per_tower[0] for per_tower in means], own_update_ops)
+        means = [[pairs] for pairs in shared]
+    gradients = [gradient for per_tower in means for gradient, _ in per_tower[0]]
+    with exchange.gradient_scope() if exchange is not None else nullcontext():
+        clipped = [[_clipped(pairs, rules) for pairs in per_tower] for per_tower in means]
+    if exchange is not None:
+        delivered = exchange.deliver([per_tower[0] for per_tower in clipped])
+        clipped = [[pairs] for pairs in delivered]
 
     def apply() -> Any:
         with tf.name_scope(None):  # a tf.cond's would stand in the names of the optimizer's state
@@ -79,10 +81,10 @@ def build_update(
         with tf.control_dependencies([applied]):
             update = tf.group(scale.adapt(finite), *update_ops)
     if exchange is not None:
-        update = exchange.finish(update, own_update_ops)
+        update = exchange.finish(update)
     if placement.variable_update == "distributed_replicated":
         with tf.control_dependencies([update]):
-            refreshed = refresh_operation([tower.copies for tower in towers])
+            refreshed = refresh_operation([tower.copies for tower in towers]) or tf.no_op()
         with tf.control_dependencies([refreshed]):
             update = tf.identity(update) if tf.is_tensor(update) else refreshed
     return update
@@ -184,11 +186,11 @@ def _check_update_ops(towers: Sequence[Tower]) -> None:
         EngineError: one does.
     """
     handles = {
-        id(handle): variable
+        id(one.handle): variable
         for tower in towers
         if tower.copies is not None
-        for pair in tower.copies.pairs
-        for variable, handle in ((pair[0], pair[0].handle), (pair[0], pair[1].handle))
+        for variable, copy in tower.copies.pairs
+        for one in (variable, copy)
     }
     ahead, seen = [getattr(op, "op", op) for op in towers[0].update_ops], set()
     while handles and ahead:

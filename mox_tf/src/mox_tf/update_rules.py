@@ -51,13 +51,12 @@ class UpdateRules:
 def _clipped_values(gradient: Any, limit: float) -> Any:
     if gradient is None:
         return None
+    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    with tf.colocate_with(values):  # it may be on another machine
+        values = tf.clip_by_value(values, -limit, limit)
     if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(
-            tf.clip_by_value(gradient.values, -limit, limit),
-            gradient.indices,
-            gradient.dense_shape,
-        )
-    return tf.clip_by_value(gradient, -limit, limit)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return values
 
 
 def update_rules(get_flag: Callable[[str], Any]) -> UpdateRules:

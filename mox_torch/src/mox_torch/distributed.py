@@ -21,6 +21,7 @@ import torch.distributed as dist
 from mox_core.eager import DATA_ENDED, GO_ON, LEFT, Processes
 from mox_core.engine import Cluster
 from mox_core.errors import EngineError
+from mox_torch.exchange import GradientExchange
 
 __all__ = ["Group", "OtherProcessError", "join", "local_rank"]
 
@@ -146,6 +147,7 @@ class Group(Processes):
         self._talk: Any = dist.new_group(backend="gloo")
         self._data = self._talk if dist.get_backend() == "gloo" else None
         self._store: Any = dist.distributed_c10d._get_default_store()
+        self._exchange: GradientExchange | None = None
         self._ended = False
 
     def agree(self, word: str) -> str:
@@ -167,6 +169,21 @@ class Group(Processes):
             EngineError: another process failed; with its error.
         """
         self._collective(lambda: _average(gradients, self._data))
+
+    def exchange(self, parameters: Sequence[torch.nn.Parameter]) -> GradientExchange:
+        """What averages the gradients of these parameters while a backward pass goes on."""
+        self._exchange = GradientExchange(
+            parameters, lambda flat: dist.all_reduce(flat, group=self._data, async_op=True)
+        )
+        return self._exchange
+
+    def finish(self, exchange: GradientExchange) -> None:
+        """Waits for the gradients of a step.
+
+        Raises:
+            EngineError: another process failed; with its error.
+        """
+        self._collective(exchange.finish)
 
     def synchronize(self, variables: Mapping[str, torch.Tensor], global_step: int) -> None:
         """Gives all processes the variables of rank 0.
@@ -221,6 +238,8 @@ class Group(Processes):
 
     def close(self) -> None:
         """Ends the connection."""
+        if self._exchange is not None:
+            self._exchange.forget()
         if self._talk is not None and dist.is_initialized():
             dist.destroy_process_group(self._talk)
         self._talk = self._data = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -58,11 +57,12 @@ class NeutralModel:
             trace = self._trace(batch, mode)
             seen = trace.spec.losses if losses_only else _seen_in_a_step(trace.spec)
             computation = self._computations[key] = self._computation(trace, seen, update=update)
+        if losses_only and computation.loss is not None:
+            return ModelSpec(loss=self._computed(computation, batch)[1][computation.loss])
         values = self._compute(computation, batch)
         spec = computation.trace.spec
         if losses_only:
-            losses = [values[loss] for loss in spec.losses]
-            return ModelSpec(loss=losses if isinstance(spec.loss, (list, tuple)) else losses[0])
+            return ModelSpec(loss=[values[loss] for loss in spec.losses])
         return map_spec(spec, values.__getitem__)
 
     def evaluator(
@@ -99,19 +99,24 @@ class NeutralModel:
             self._functions[targets] = self._store.compiled(
                 compile_graph(targets, inputs, self._variables.layouts, self._store.device)
             )
-        return _Computation(trace, targets, self._functions[targets], update)
+        return _Computation(trace, targets, self._functions[targets], update=update)
 
-    def _compute(self, computation: _Computation, batch: Batch) -> Values:
-        trace = computation.trace
+    def _computed(
+        self, computation: _Computation, batch: Batch
+    ) -> tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]:
+        """The inputs in their order, and the targets."""
         inputs = batch
         if isinstance(batch, dict):
-            inputs = [batch[name] for name in trace.inputs if name in batch]
-        shapes = [given.shape[1:] for given in inputs]
-        if shapes != computation.shapes:
-            raise _shapes_error(trace, inputs)
-        native = self._variables.native(traced=trace.graph.mode == ModeKeys.EXPORT)
-        computed = computation.function(native, computation.update, *inputs)
-        values = dict(zip(trace.inputs.values(), inputs, strict=True))
+            inputs = [batch[name] for name in computation.trace.inputs if name in batch]
+        exported = computation.exported  # with sizes that are not known yet
+        if exported or [given.shape for given in inputs] not in computation.known_shapes:
+            computation.check_shapes(inputs)
+        native = self._variables.native(traced=exported)
+        return inputs, computation.function(native, computation.update, *inputs)
+
+    def _compute(self, computation: _Computation, batch: Batch) -> Values:
+        inputs, computed = self._computed(computation, batch)
+        values = dict(zip(computation.trace.inputs.values(), inputs, strict=True))
         values.update(zip(computation.targets, computed, strict=True))
         return values
 
@@ -122,11 +127,11 @@ class NeutralModel:
             specs = {key: input_spec(tensor) for key, tensor in items}
             trace = nn.trace(self._model_fn, specs, mode, store=self._variables.declared)
             self._variables.adopt(trace.graph, spec_tensors(trace.spec))
+            self._variables.declared.frozen = True
             self._traces[mode] = trace
         return trace
 
 
-@dataclass(frozen=True)
 class _Computation:
     """The code for what is wanted of a trace.
 
@@ -137,17 +142,39 @@ class _Computation:
         update: whether averages of batch normalizations are moved.
 
     Attributes:
-        shapes: of the inputs, without the batch.
+        loss: the place of the model's only loss among the targets; None where there is no such.
+        exported: whether it is that of an exported model.
+        known_shapes: of inputs that fit; few, as all batches but the last have one size.
     """
 
-    trace: Trace
-    targets: tuple[Tensor, ...]
-    function: Callable[..., Any]
-    update: bool
+    def __init__(
+        self,
+        trace: Trace,
+        targets: tuple[Tensor, ...],
+        function: Callable[..., Any],
+        *,
+        update: bool,
+    ) -> None:
+        self.trace = trace
+        self.targets = targets
+        self.function = function
+        self.update = update
+        only = trace.spec.loss
+        self.loss = targets.index(only) if isinstance(only, Tensor) and only in targets else None
+        self.exported = trace.graph.mode == ModeKeys.EXPORT
+        self.known_shapes: list[list[torch.Size]] = []
 
-    @cached_property
-    def shapes(self) -> list[tuple[int | None, ...]]:
-        return [tensor.shape[1:] for tensor in self.trace.inputs.values()]
+    def check_shapes(self, inputs: Sequence[torch.Tensor]) -> None:
+        """Compares the inputs with those that the model was built for.
+
+        Raises:
+            SpecError: they differ in more than the batch.
+        """
+        wanted = [tensor.shape[1:] for tensor in self.trace.inputs.values()]
+        if [given.shape[1:] for given in inputs] != wanted:
+            raise _shapes_error(self.trace, inputs)
+        if not self.exported:
+            self.known_shapes = [*self.known_shapes[-3:], [given.shape for given in inputs]]
 
 
 def _seen_in_a_step(spec: ModelSpec) -> list[Tensor]:

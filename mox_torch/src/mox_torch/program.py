@@ -66,6 +66,7 @@ class TorchProgram(EagerProgram[Batch]):
         self._build(first)
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
+            self._store.frozen = True  # what only an evaluation has would never be trained
             with self._evaluating(), self._store:
                 inter_spec = self._model(self._inter_feed.first, request.inter_mode)
             self.inter_hooks = RULES.hooks(inter_spec)
@@ -101,7 +102,7 @@ class TorchProgram(EagerProgram[Batch]):
                 spec,
                 self.request.optimizer_fns,
                 self._settings,
-                average=self._group.average if self._group else None,
+                group=self._group,
             )
         elif mode == ModeKeys.EXPORT:
             self._example = first, spec
@@ -176,12 +177,13 @@ class TorchProgram(EagerProgram[Batch]):
     def _step(self, batches: list[Batch], *, losses_only: bool) -> list[ModelSpec]:
         """Calls model_fn for each batch, and in TRAIN takes the gradients."""
         model, mode, trainer = self._model, self.request.mode, self._trainer
+        count = len(batches)
         specs = []
-        for number, batch in enumerate(batches):
-            first_tower = number < self._batches_per_tower
+        for number, batch in enumerate(batches, 1):
+            first_tower = number <= self._batches_per_tower
             spec = model(batch, mode, losses_only=losses_only, update=first_tower)
             if trainer is not None:
-                trainer.backward(spec, 1.0 / len(batches))
+                trainer.backward(spec, 1.0 / count, last=number == count)
             specs.append(spec)
         return specs
 

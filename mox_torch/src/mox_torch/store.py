@@ -180,8 +180,8 @@ class VariableStore:
             raise SpecError(f"{kind} name {name!r} does not do: it is empty or holds a dot.")
         if self.frozen:
             raise SpecError(
-                f"model_fn made a new {kind} {name!r} in a later step.\n"
-                "  Make the same variables in every call, so that all of them are saved."
+                f"model_fn made a new {kind} {name!r} in a later call.\n"
+                "  Make the same ones in every step and mode, so that all are trained and saved."
             )
 
     # ---- For the program ---------------------------------------------------------------------

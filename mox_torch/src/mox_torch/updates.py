@@ -11,6 +11,7 @@ from torch import nn
 
 from mox_core.errors import SpecError
 from mox_core.optim import Schedule
+from mox_core.optim.schedules import Constant
 from mox_core.optim.spec import OptimizerSpec
 from mox_core.patterns import in_scopes
 from mox_core.spec import ModelSpec
@@ -20,6 +21,7 @@ from mox_core.spec_rules import (
     optimizer_kind_error,
 )
 from mox_core.update_flags import Clip
+from mox_torch.distributed import Group
 from mox_torch.model import RULES
 from mox_torch.optimizer_state import OptimizerState
 from mox_torch.optimizers import make_optimizer
@@ -56,7 +58,7 @@ class Trainer:
         spec: of the first call of model_fn, with its autograd graph.
         optimizer_fns: one for all losses, or one for each.
         settings: scaling and clipping.
-        average: averages gradients over processes, or None.
+        group: the processes over which gradients are averaged, or None.
 
     Raises:
         SpecError: losses, optimizers and variables do not fit.
@@ -69,17 +71,20 @@ class Trainer:
         optimizer_fns: Sequence[Callable[[], Any]],
         settings: Settings,
         *,
-        average: Callable[[Sequence[torch.Tensor]], None] | None = None,
+        group: Group | None = None,
     ) -> None:
         self._settings = settings
-        self._average = average
+        self._group = group
         self.updates = _make_updates(store, spec, optimizer_fns)
         trained = {id(p): p for update in self.updates for p in update.parameters.values()}
         self._trained = list(trained.values())
         # The scaler, if there is one, has a scale of its own.
         self._loss_scale = 1.0 if settings.loss_scale is None else settings.loss_scale
         scaled = settings.loss_scale != 1.0
-        self._looks_at_gradients = bool(scaled or average or settings.clip is not None)
+        self._looks_at_gradients = bool(scaled or group or settings.clip is not None)
+        # Gradients of several losses are taken one loss after the other, without hooks.
+        one_loss = group is not None and len(self.updates) == 1
+        self._exchange = group.exchange(self._trained) if group and one_loss else None
         everything = {id(p) for p in store.trainable().values()}
         # Restricting the backward pass to some parameters costs a little; mostly they are all.
         self._only = None if everything == set(trained) else self._trained
@@ -88,9 +93,17 @@ class Trainer:
             torch.amp.GradScaler(settings.device.type) if settings.loss_scale is None else None
         )
 
-    def backward(self, spec: ModelSpec, share: float) -> None:
-        """Adds the gradients of one call of model_fn, each loss multiplied by `share`."""
+    def backward(self, spec: ModelSpec, share: float, *, last: bool) -> None:
+        """Adds the gradients of one call of model_fn.
+
+        Args:
+            spec: what it returned.
+            share: factor of each loss.
+            last: whether this is the last call of the step.
+        """
         factor = share * self._loss_scale
+        if last and self._exchange is not None:
+            self._exchange.begin()
         losses = spec.losses
         if len(losses) == 1:
             loss = losses[0]
@@ -155,8 +168,10 @@ class Trainer:
     def _prepare_gradients(self, update: Update) -> None:
         settings = self._settings
         parameters = list(update.parameters.values())
-        if self._average:
-            self._average(_all_gradients(parameters))
+        if self._exchange is not None and self._group is not None:
+            self._group.finish(self._exchange)
+        elif self._group is not None:
+            self._group.average(_all_gradients(parameters))
         if self.scaler:
             self.scaler.unscale_(update.optimizer)
         elif self._loss_scale != 1.0:
@@ -228,7 +243,8 @@ def _make_update(
     schedule = scheduler = None
     optimizer = returned
     if isinstance(returned, OptimizerSpec):
-        schedule = returned.learning_rate
+        if not isinstance(returned.learning_rate, Constant):  # the optimizer has that of step 0
+            schedule = returned.learning_rate
         optimizer = make_optimizer(returned, list(trained.values()))
     elif callable(returned) and not isinstance(returned, torch.optim.Optimizer):
         optimizer = returned(list(trained.values()))

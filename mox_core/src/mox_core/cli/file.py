@@ -200,10 +200,10 @@ def _pipe(source: str, target: str) -> int:
 
 
 def _mv(options: argparse.Namespace) -> int:
-    from mox_core.storage import moving
+    from mox_core.storage import moving, tree
 
     source, target = _locate(options.source), _locate(options.target)
-    if moving.is_file(source):
+    if tree.is_file(source):
         target = moving.file_target(source, target)
     moving.rename(source, target)
     if options.json:
@@ -215,7 +215,7 @@ def _mv(options: argparse.Namespace) -> int:
 
 def _rm(options: argparse.Namespace) -> int:
     from mox_core import file
-    from mox_core.storage import moving
+    from mox_core.storage import removing, tree
 
     count = 0
 
@@ -225,7 +225,7 @@ def _rm(options: argparse.Namespace) -> int:
 
     for url in options.url:
         location = _locate(url)
-        if not options.recursive and not moving.is_file(location):
+        if not options.recursive and not tree.is_file(location):
             if file.is_directory(url):
                 print_error(f"{url} is a directory.\n  Remove it and all in it with -r.")
             else:
@@ -234,7 +234,7 @@ def _rm(options: argparse.Namespace) -> int:
         if options.recursive and not file.exists(url):
             print_error(f"there is no file or directory {url}")
             return 1
-        moving.remove(location, recursive=options.recursive, done=done)
+        removing.remove(location, recursive=options.recursive, done=done)
     print(json.dumps({"removed": count}) if options.json else f"removed {_files(count)}")
     return 0
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
 from mox_core.nn.tracing import InputSpec
+from mox_core.spec_rules import type_name
 
 __all__ = ["Array", "Batch", "Feed"]
 
@@ -70,7 +71,7 @@ class Feed(BatchReader[Batch]):
         if array.dtype == object:
             raise SpecError(
                 f"inputs[{key!r}] of item {number} of input_fn({self._mode!s}) is a "
-                f"{type(value).__name__} that is no array.\n"
+                f"{type_name(value)} that is no array.\n"
                 "  Give numbers, or arrays whose rows have one length."
             )
         if array.dtype == np.float64 and isinstance(value, (float, list, tuple)):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import operator
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Literal
+
+from mox_core.plugins.installed import EntryPoint, Installed, installed
 
 __all__ = ["GROUPS", "Candidate", "Kind", "discover"]
 
@@ -125,40 +127,30 @@ def discover() -> list[Candidate]:
     """
     found: list[Candidate] = []
     seen: set[str] = set()
-    for distribution in distributions():
-        try:
-            candidates = _candidates(distribution)
-        except Exception as error:
+    for place, distribution in installed("mox."):
+        if isinstance(distribution, Exception):
             logger.warning(
                 "skipped a distribution whose metadata cannot be read (%s): %s: %s",
-                getattr(distribution, "_path", "unknown place"),
-                type(error).__name__,
-                error,
+                place,
+                type(distribution).__name__,
+                distribution,
             )
             continue
-        if candidates:
-            name = re.sub(r"[-_.]+", "-", candidates[0].distribution).lower()
-            if name not in seen:
-                seen.add(name)
-                found.extend(candidates)
+        name = re.sub(r"[-_.]+", "-", distribution.name).lower()
+        if name not in seen:
+            seen.add(name)
+            found.extend(_candidates(distribution))
     order = list(GROUPS)
     return sorted(found, key=lambda c: (order.index(c.kind), c.name, c.distribution))
 
 
-def _candidates(distribution: Distribution) -> list[Candidate]:
-    # Few distributions have any: a look at the text is quicker than parsing it.
-    if "[mox." not in (distribution.read_text("entry_points.txt") or "").replace(" ", ""):
-        return []
-    entry_points = [ep for ep in distribution.entry_points if ep.group in _KINDS]
-    if not entry_points:
-        return []
-    return [
-        Candidate(
-            kind=_KINDS[entry_point.group],
-            entry_point=entry_point,
-            distribution=distribution.metadata["Name"],
-            version=distribution.version,
-            requires=tuple(distribution.requires or ()),
-        )
-        for entry_point in entry_points
-    ]
+def _candidates(distribution: Installed) -> Iterator[Candidate]:
+    for entry_point in distribution.entry_points:
+        if entry_point.group in _KINDS:
+            yield Candidate(
+                kind=_KINDS[entry_point.group],
+                entry_point=entry_point,
+                distribution=distribution.name,
+                version=distribution.version,
+                requires=distribution.requires,
+            )

@@ -18,11 +18,12 @@ from mox_core.plugins import messages
 from mox_core.plugins.calls import LoadedPlugins
 from mox_core.plugins.checking import hooks_of
 from mox_core.plugins.discovery import GROUPS, Candidate, Kind, discover
-from mox_core.plugins.listing import PluginInfo, State
 from mox_core.plugins.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pluggy
+
+    from mox_core.plugins.listing import PluginInfo, State
 
 __all__ = ["PluginManager", "get_manager"]
 
@@ -105,6 +106,8 @@ class PluginManager:
         return installed + list(self._by_hand.values())
 
     def _describe(self, candidate: Candidate) -> PluginInfo:
+        from mox_core.plugins.listing import PluginInfo
+
         state: State = "ok"
         text: str | None = None
         hooks: tuple[str, ...] = ()
@@ -336,6 +339,8 @@ class PluginManager:
         Raises:
             PluginError: The plugin does not fit the hooks, or the name is taken.
         """
+        from mox_core.plugins.listing import PluginInfo
+
         full_name = f"{GROUPS[kind]}:{name}"
         if full_name in self._loaded:
             raise PluginError(f"a plugin '{full_name}' is loaded already: take another name.")

@@ -89,7 +89,7 @@ def restore_all(program: Program, prefix: str, *, state: bool) -> Sequence[str]:
     """
     check_intact(prefix)
     report = program.restore(prefix, lambda name: True, state=state)
-    _check(report, prefix)
+    _check(program, report, prefix)
     return report.surplus
 
 
@@ -167,7 +167,7 @@ def _restore_chosen(run: RunState, prefix: str, own: str) -> None:
         lambda name: (not plan.include_patterns or include(name)) and not exclude(name),
         state=plan.training,
     )
-    _check(report, prefix)
+    _check(run.program, report, prefix)
     if plan.include_patterns or plan.exclude_patterns:
         run.logger.info("Restored %d variables by the patterns given.", len(report.restored))
     else:
@@ -190,10 +190,7 @@ def _tell_surplus(
     """
     training = run.plan.training
     if not training:
-        state = frozenset((read_record(prefix) or {}).get("state", ()))
-        variables = [info.name for info in run.program.variable_infos()]
-        below = tuple(f"{name}/" for name in variables)
-        surplus = [name for name in surplus if name not in state and not name.startswith(below)]
+        surplus = _without_state(run.program, prefix, surplus)
     if surplus:
         run.logger.log(
             level or (logging.WARNING if training else logging.INFO),
@@ -205,7 +202,17 @@ def _tell_surplus(
         )
 
 
-def _check(report: RestoreReport, prefix: str) -> None:
+def _without_state(program: Program, prefix: str, names: Sequence[str]) -> Sequence[str]:
+    """Those of a checkpoint's names that are no optimizer's.
+
+    A record tells. Without one, what is called as a variable is with more behind it belongs to it.
+    """
+    state = frozenset((read_record(prefix) or {}).get("state", ()))
+    below = tuple(f"{info.name}/" for info in program.variable_infos())
+    return [name for name in names if name not in state and not name.startswith(below)]
+
+
+def _check(program: Program, report: RestoreReport, prefix: str) -> None:
     if report.mismatched:
         parts = [
             f"{name} is {tuple(there)} there and {tuple(here)} in the model"
@@ -217,8 +224,9 @@ def _check(report: RestoreReport, prefix: str) -> None:
         )
     if report.missing:
         others = ""
-        if report.surplus:
-            others = f"It has {len(report.surplus)} others: {_listed(report.surplus)}.\n  "
+        surplus = _without_state(program, prefix, report.surplus)
+        if surplus:
+            others = f"It has {len(surplus)} others: {_listed(surplus)}.\n  "
         raise CheckpointError(
             f"checkpoint {prefix} lacks {len(report.missing)} variables of the model: "
             f"{_listed(report.missing)}.\n  {others}"

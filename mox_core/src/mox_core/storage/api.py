@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mox_core.storage import moving, transfer, tree
+from mox_core.storage import transfer, tree
 from mox_core.storage.errors import (
     CopyError,
     MoxFileNameDuplicateException,
@@ -234,6 +234,8 @@ def copy(src_url: Path, dst_url: Path, client_id: str | None = None) -> None:
         MoxFileNotExistsException: there is no such file.
         IsADirectoryError: the source is a directory.
     """
+    from mox_core.storage import moving
+
     moving.copy_file(locate(src_url), locate(dst_url))
 
 
@@ -254,8 +256,7 @@ def copy_parallel(
         dst_url: the directory that takes it, made when it is missing.
         file_list: only these, relative to src_url; a directory's name stands for all below it.
         threads: how many files at a time; 0 uses no thread at all.
-        is_processing: accepted; threads of this process do all the work, because they wait for
-            the network and not for Python.
+        is_processing: whether a second process may help, from a thousand files on.
         use_queue: accepted, without effect.
         progress: is told what was copied.
 
@@ -269,8 +270,15 @@ def copy_parallel(
         raise ValueError(f"threads must be a number from 0 on, not {threads!r}")
     if isinstance(file_list, str):
         raise TypeError("file_list must be a list of names, not one text")
+    from mox_core.storage import moving
+
     moving.copy_any(
-        locate(src_url), locate(dst_url), names=file_list, threads=threads, progress=progress
+        locate(src_url),
+        locate(dst_url),
+        names=file_list,
+        threads=threads,
+        processes=is_processing,
+        progress=progress,
     )
 
 
@@ -341,24 +349,27 @@ def list_directory(
         NotADirectoryError: it is a file.
     """
     location = locate(url)
-    folder = location.directory
-    names: set[str] = set()
+    above = len(location.directory)
+    names: list[str] = []
     if recursive:
-        for page in location.driver.list(folder, recursive=True):
-            names.update([info.path[len(folder) :] for info in page])
-        for parent in {name.rpartition("/")[0] for name in names}:
-            while parent and f"{parent}/" not in names:
-                names.add(f"{parent}/")
-                parent = parent.rpartition("/")[0]
+        for page in location.driver.list(location.directory, recursive=True):
+            names += [info.path[above:] for info in page]
         if not names:
             list(tree.existing_children(location))  # raises unless it is an empty bucket
     else:
-        names = {info.path[len(folder) :] for info in tree.existing_children(location)}
-    keep_sep = not remove_sep and not location.is_local
-    chosen = set() if skip_file else {name for name in names if name[-1:] not in ("", "/")}
+        names = [info.path[above:] for info in tree.existing_children(location)]
+    # A listing comes sorted, as a rule, and a list keeps that for `sorted`.
+    chosen = [] if skip_file else [name for name in names if name[-1:] not in ("", "/")]
     if not skip_dir:
-        folders = (name for name in names if name[-1:] == "/" != name)
-        chosen.update(folders if keep_sep else (name.rstrip("/") for name in folders))
+        folders = {name[:-1] for name in names if name[-1:] == "/" != name}
+        for parent in {name.rpartition("/")[0] for name in names} if recursive else ():
+            while parent and parent not in folders:
+                folders.add(parent)
+                parent = parent.rpartition("/")[0]
+        if not remove_sep and not location.is_local:
+            chosen += [f"{folder}/" for folder in folders]
+        else:
+            chosen = [*{*chosen, *(folder.rstrip("/") for folder in folders)}]
     return sorted(chosen)
 
 
@@ -376,7 +387,7 @@ def make_dirs(url: Path) -> None:
         if not tree.is_directory(location):
             raise tree.missing(location, "bucket")
         return
-    if moving.is_file(location.at(location.path.rstrip("/"))):
+    if tree.is_file(location.at(location.path.rstrip("/"))):
         raise FileExistsError(f"{location.url} is a file: choose another name for the directory")
     location.driver.retry.call(location.driver.put, location.directory, b"")
 
@@ -406,7 +417,9 @@ def remove(url: Path, recursive: bool = False) -> None:
     Raises:
         CopyError: some could not be removed; all others were.
     """
-    moving.remove(locate(url), recursive=recursive, done=lambda count: None)
+    from mox_core.storage import removing
+
+    removing.remove(locate(url), recursive=recursive, done=lambda count: None)
 
 
 def rename(src_url: Path, dst_url: Path) -> None:
@@ -416,6 +429,8 @@ def rename(src_url: Path, dst_url: Path) -> None:
         MoxFileNotExistsException: there is no such source.
         OSError: the destination is a directory that is not empty, or lies inside the source.
     """
+    from mox_core.storage import moving
+
     moving.rename(locate(src_url), locate(dst_url))
 
 

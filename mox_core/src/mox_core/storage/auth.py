@@ -83,10 +83,11 @@ class Settings:
 
 _SECRET = frozenset({"sk", "token"})
 
+_KEYS = (
+    ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SECURITY_TOKEN"),
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
 _ENVIRONMENT: dict[str, tuple[str, ...]] = {
-    "ak": ("ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
-    "sk": ("SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
-    "token": ("SECURITY_TOKEN", "AWS_SESSION_TOKEN"),
     "server": ("S3_ENDPOINT", "ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "is_secure": ("S3_USE_HTTPS",),
     "ssl_verify": ("S3_VERIFY_SSL",),
@@ -204,11 +205,12 @@ def resolve(settings: Settings, environment: Mapping[str, str]) -> Settings:
     """Fills what set_auth left open from the environment.
 
     A key pair is taken as a whole from one place, so that an old secret never meets a new key.
+
+    Raises:
+        AuthError: a variable does not fit, or one half of a key pair is missing.
     """
     open_names = [name for name in _ENVIRONMENT if getattr(settings, name) is None]
-    if settings.ak or settings.sk:
-        open_names = [name for name in open_names if name not in ("ak", "sk", "token")]
-    found: dict[str, Any] = {}
+    found = _keys(settings, environment)
     for name in open_names:
         for variable in _ENVIRONMENT[name]:
             value = environment.get(variable)
@@ -221,3 +223,24 @@ def resolve(settings: Settings, environment: Mapping[str, str]) -> Settings:
     if settings.server:
         found.pop("port", None)
     return replace(settings, **{k: v for k, v in found.items() if getattr(settings, k) is None})
+
+
+def _keys(settings: Settings, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The key pair of the environment, with its token, unless set_auth named one."""
+    said = {"ak": settings.ak, "sk": settings.sk}
+    if any(said.values()):
+        if not all(said.values()):
+            there, missing = ("ak", "sk") if settings.ak else ("sk", "ak")
+            raise AuthError(f"set_auth was given {there} but no {missing}: give it both")
+        return {}
+    half = ""
+    for ak, sk, token in _KEYS:
+        if environment.get(ak) and environment.get(sk):
+            found = {"ak": environment[ak], "sk": environment[sk]}
+            return found | ({"token": environment[token]} if environment.get(token) else {})
+        if environment.get(ak) or environment.get(sk):
+            there, missing = (ak, sk) if environment.get(ak) else (sk, ak)
+            half = half or f"the environment variable {there} is set but {missing} is not: set both"
+    if half:
+        raise AuthError(half)
+    return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat as stat_module
 import threading
@@ -23,7 +24,7 @@ from mox_core.storage.parts import InOrder, Sizes, cut
 from mox_core.storage.pool import Pool
 from mox_core.storage.retry import Stopped
 
-__all__ = ["Copier", "Job", "Progress", "scratch"]
+__all__ = ["Copier", "Job", "Progress", "Whole", "scratch"]
 
 LOCAL_STEP = 64 << 20
 SILENCE = 16
@@ -55,11 +56,27 @@ class Job(NamedTuple):
         source: path in the source store.
         target: path in the target store.
         info: what a listing said about the source, or None.
+        number: how two processes call it.
     """
 
     source: str
     target: str
     info: ObjectInfo | None = None
+    number: int = 0
+
+
+class Whole:
+    """The task of copying one file."""
+
+    __slots__ = ("_copier", "job")
+
+    def __init__(self, copier: Copier, job: Job) -> None:
+        self._copier = copier
+        self.job = job
+
+    def __call__(self) -> None:
+        """Copies it."""
+        self._copier.attempt(self.job, 1)
 
 
 class Copier:
@@ -105,7 +122,7 @@ class Copier:
 
     def add(self, job: Job) -> None:
         """Queues a file."""
-        self.pool.add(lambda: self._attempt(job, 1))
+        self.pool.add(Whole(self, job))
 
     def folder(self, path: str) -> None:
         """Makes a local folder, once."""
@@ -113,7 +130,7 @@ class Copier:
             os.makedirs(path or ".", exist_ok=True)
             self._folders.add(path)
 
-    def _attempt(self, job: Job, attempt: int) -> None:
+    def attempt(self, job: Job, attempt: int) -> None:
         """Copies a file; one whose source changed meanwhile is copied afresh."""
         while True:
             try:
@@ -122,7 +139,7 @@ class Copier:
                 if self._unanswered >= SILENCE:
                     raise TransientError("not tried, because the store does not answer")
                 if self._copy(job):
-                    self._copied()
+                    self.settled(job)
                 return
             except (ChangedError, MoxFileReadException) as error:
                 if attempt == transfer.RESTARTS:
@@ -132,18 +149,22 @@ class Copier:
             except Exception as error:
                 return self._failed(job, error)
 
-    def _copied(self) -> None:
-        self._unanswered = 0
-        self.progress.file()
+    def settled(self, job: Job, error: BaseException | None = None) -> None:
+        """Takes note that a file was copied, or why it was not."""
+        if error is None:
+            self._unanswered = 0
+            self.progress.file()
+            return
+        if isinstance(error, TransientError):
+            self._unanswered += 1
+        self.failures.append((self.source.url(job.source), self.target.url(job.target), error))
 
     def _failed(self, job: Job, error: BaseException) -> None:
         if self.pool.stop.is_set():
             raise Stopped
-        if isinstance(error, TransientError):
-            self._unanswered += 1
-        elif isinstance(error, UnicodeEncodeError):
+        if isinstance(error, UnicodeEncodeError):
             error = MoxFileRespException("the name is no valid UTF-8: rename the file")
-        self.failures.append((self.source.url(job.source), self.target.url(job.target), error))
+        self.settled(job, error)
 
     def _open(self, path: str) -> tuple[int, os.stat_result]:
         """Opens a regular local file; a pipe or a socket is an error, and nothing waits for it."""
@@ -370,7 +391,8 @@ class Copier:
         except BaseException:
             close()
             raise
-        self.pool.undo_on_stop(upload, lambda: target.abort_upload(path, upload))
+        abort = functools.partial(target.retry.call, target.abort_upload, path, upload)
+        self.pool.undo_on_stop(upload, abort)
 
         def finish(parts: list[str]) -> None:
             if self.pool.stop.is_set():
@@ -424,7 +446,7 @@ class Copier:
             finally:
                 end(ok)
             if ok:
-                self._copied()
+                self.settled(job)
             else:
                 self._part_failed(job, errors[0])
 
@@ -437,7 +459,7 @@ class Copier:
         changed = isinstance(error, (ChangedError, MoxFileReadException))
         if changed and job.info is not None:
             # What the listing said is out of date: once more, with a fresh look.
-            self._attempt(job._replace(info=None), transfer.RESTARTS - 1)
+            self.attempt(job._replace(info=None), transfer.RESTARTS - 1)
         else:
             self._failed(job, error)
 

@@ -30,7 +30,16 @@ from mox_core.storage.retry import Retry
 if TYPE_CHECKING:
     from mox_core.storage.auth import Settings
 
-__all__ = ["Body", "Capabilities", "Driver", "DriverFactory", "FileSlice", "ObjectInfo", "Sink"]
+__all__ = [
+    "Body",
+    "Capabilities",
+    "Driver",
+    "DriverFactory",
+    "FileSlice",
+    "ObjectInfo",
+    "Recipe",
+    "Sink",
+]
 
 
 class ObjectInfo(NamedTuple):
@@ -58,17 +67,24 @@ class ObjectInfo(NamedTuple):
         return self.path.endswith("/")
 
 
-@dataclass(frozen=True)
 class FileSlice:
     """`size` bytes at `offset` of an open file: a body that a driver may hand to sendfile.
 
     Read it by position (`os.pread`, `os.sendfile` with an offset): other threads read the same
     descriptor at the same time. A file that turns out shorter is an error, never padding.
+
+    Args:
+        fd: the file.
+        offset: where the slice begins.
+        size: its length.
     """
 
-    fd: int
-    offset: int
-    size: int
+    __slots__ = ("fd", "offset", "size")
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.size = size
 
     def __len__(self) -> int:
         return self.size
@@ -162,6 +178,20 @@ class Capabilities:
     server_copy: bool = False
 
 
+class Recipe(NamedTuple):
+    """How to make a driver like another one in a new process: `factory(scheme, settings)`.
+
+    Attributes:
+        factory: `module:function`, importable from the same `sys.path`.
+        scheme: URL scheme.
+        settings: what the driver was made with, completed with all that it found elsewhere.
+    """
+
+    factory: str
+    scheme: str
+    settings: Settings
+
+
 class Driver(ABC):
     """Base of every driver. Seven methods are required; the others follow a capability.
 
@@ -188,6 +218,14 @@ class Driver(ABC):
 
     def local_path(self, path: str) -> str | None:
         """The path on this machine's file system, or None for a remote store."""
+        return None
+
+    def recipe(self) -> Recipe | None:
+        """How another process makes a driver that does the same; None (the default): not at all.
+
+        Called when a copy of very many small files pays for a second process. Say None when the
+        driver holds anything that the settings do not: a user's object, credentials that expire.
+        """
         return None
 
     @abstractmethod

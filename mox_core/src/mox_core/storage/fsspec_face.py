@@ -11,7 +11,7 @@ from fsspec.spec import AbstractFileSystem
 from mox_core.storage import transfer, tree
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.fileobj import open_file
-from mox_core.storage.moving import copy_file, is_file
+from mox_core.storage.moving import copy_file
 from mox_core.storage.parts import Sizes
 from mox_core.storage.urls import Location, locate
 
@@ -109,14 +109,14 @@ class MoxFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def _rm(self, path: str) -> None:
         location = self._at(path)
-        name = location.path if is_file(location) else location.directory
+        name = location.path if tree.is_file(location) else location.directory
         tree.delete(location.driver, [name])
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Removes files, or with `recursive` whole directories."""
         for each in self.expand_path(path, recursive=False):
             location = self._at(each)
-            if is_file(location):
+            if tree.is_file(location):
                 tree.delete(location.driver, [location.path])
             elif not recursive:
                 self.rmdir(each)

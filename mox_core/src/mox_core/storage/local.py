@@ -8,7 +8,15 @@ import os
 import stat as stat_module
 from collections.abc import Iterable, Iterator, Sequence
 
-from mox_core.storage.driver import Body, Capabilities, Driver, FileSlice, ObjectInfo, Sink
+from mox_core.storage.driver import (
+    Body,
+    Capabilities,
+    Driver,
+    FileSlice,
+    ObjectInfo,
+    Recipe,
+    Sink,
+)
 from mox_core.storage.errors import (
     AccessDeniedError,
     ChangedError,
@@ -30,6 +38,8 @@ class WholeFile:
     Args:
         path: the file to make or replace; its folder must exist.
     """
+
+    __slots__ = ("fd", "path", "temporary")
 
     def __init__(self, path: str) -> None:
         mode: int | None = None
@@ -53,8 +63,7 @@ class WholeFile:
         if mode is not None and not stat_module.S_ISREG(mode) and not stat_module.S_ISLNK(mode):
             self.fd = os.open(path, os.O_WRONLY)
             return
-        folder = os.path.dirname(path)
-        self.temporary = os.path.join(folder, f".mox-{os.urandom(8).hex()}.tmp")
+        self.temporary = f"{path[: path.rfind('/') + 1]}.mox-{os.urandom(8).hex()}.tmp"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.fd = os.open(self.temporary, flags, 0o666)
         if mode is not None:
@@ -108,6 +117,10 @@ class LocalDriver(Driver):
     def local_path(self, path: str) -> str | None:
         """The path itself."""
         return path
+
+    def recipe(self) -> Recipe:
+        """Any process can."""
+        return Recipe(f"{__name__}:LocalDriver", self.scheme, self.settings)
 
     def url(self, path: str) -> str:
         """The path itself: local paths have no scheme."""

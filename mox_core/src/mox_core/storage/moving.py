@@ -1,4 +1,4 @@
-"""Copying, synchronising, renaming and removing files and whole directories."""
+"""Copying, synchronising and renaming files and whole directories."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress
 from mox_core.storage.driver import ObjectInfo
-from mox_core.storage.errors import AccessDeniedError, CopyError, TransientError
+from mox_core.storage.errors import AccessDeniedError, CopyError
+from mox_core.storage.helper import MANY, Helpers
 from mox_core.storage.plan import check_disjoint, jobs_for, listed_jobs
 from mox_core.storage.pool import Pool
 from mox_core.storage.urls import Location, join
 
-__all__ = ["copy_any", "copy_directory", "copy_file", "is_file", "remove", "rename", "sync"]
+__all__ = ["copy_any", "copy_directory", "copy_file", "rename", "sync"]
 
 LOG = logging.getLogger("mox.file")
 
@@ -62,26 +63,24 @@ def _tidy_on_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _copier(
-    source: Location, target: Location, *, threads: int, progress: Progress | None
-) -> Iterator[Copier]:
+    source: Location,
+    target: Location,
+    *,
+    threads: int,
+    progress: Progress | None,
+) -> Iterator[tuple[Copier, Helpers]]:
+    helpers = Helpers(source.driver, target.driver, threads=threads)
+
     def interrupt() -> None:
         source.driver.interrupt()
         target.driver.interrupt()
+        helpers.hang_up()
 
-    with _tidy_on_sigterm(), Pool(threads, interrupt=interrupt) as pool:
+    with _tidy_on_sigterm(), helpers, Pool(threads, interrupt=interrupt) as pool:
         copier = Copier(source.driver, target.driver, pool=pool, progress=progress)
-        yield copier
+        yield copier, helpers
     if copier.failures:
         raise CopyError.of("could not copy", copier.failures)
-
-
-def is_file(location: Location) -> bool:
-    """Whether there is a file of exactly this name."""
-    if location.path.endswith("/") or location.is_bucket:
-        return False
-    if location.is_local:
-        return os.path.exists(location.path) and not os.path.isdir(location.path)
-    return transfer.find(location.driver, location.path) is not None
 
 
 def file_target(source: Location, target: Location) -> Location:
@@ -119,7 +118,7 @@ def copy_file(
     goal = file_target(source, target)
     threads = _file_threads() if threads is None else threads
     try:
-        with _copier(source, goal, threads=threads, progress=progress) as copier:
+        with _copier(source, goal, threads=threads, progress=progress) as (copier, _):
             copier.add(Job(source.path, goal.path, info))
     except CopyError as error:
         raise error.failures[0][2] from None
@@ -131,6 +130,7 @@ def copy_directory(
     *,
     names: Sequence[str] | None = None,
     threads: int = 16,
+    processes: bool = True,
     select: Callable[[str, ObjectInfo], bool] | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -146,7 +146,7 @@ def copy_directory(
     if not target.is_local:
         _knock(target)
     count = 0
-    with _copier(source, target, threads=threads, progress=progress) as copier:
+    with _copier(source, target, threads=threads, progress=progress) as (copier, helpers):
 
         def make_folder(path: str) -> None:
             if target.is_local:
@@ -155,12 +155,22 @@ def copy_directory(
                 target.driver.retry.call(target.driver.put, path + "/", b"")
 
         jobs = listed_jobs(source, target, names=names, select=select)
+        if processes:
+            jobs = _watched(jobs, MANY, lambda: helpers.start(copier))
         for job in jobs_for(jobs, target, make_folder=make_folder):
             copier.add(job)
             count += 1
     if not count:
         LOG.info("No files to copy from %s", source.url)
     return count
+
+
+def _watched(jobs: Iterable[Job], number: int, reached: Callable[[], object]) -> Iterator[Job]:
+    """Passes jobs on, and tells when there were so many."""
+    for count, job in enumerate(jobs, 1):
+        if count == number:
+            reached()
+        yield job
 
 
 def _knock(target: Location) -> None:
@@ -176,14 +186,17 @@ def copy_any(
     *,
     names: Sequence[str] | None = None,
     threads: int = 16,
+    processes: bool = True,
     progress: Progress | None = None,
 ) -> None:
     """Copies a directory, or a single file; a directory of the same name comes first."""
-    single = names is None and is_file(source)
+    single = names is None and tree.is_file(source)
     if single and (source.is_local or not tree.is_directory(source)):
         copy_file(source, target, threads=threads, progress=progress)
         return
-    copy_directory(source, target, names=names, threads=threads, progress=progress)
+    copy_directory(
+        source, target, names=names, threads=threads, processes=processes, progress=progress
+    )
 
 
 def sync(
@@ -243,48 +256,6 @@ def _parents(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def remove(location: Location, *, recursive: bool, done: Callable[[int], object]) -> None:
-    """Removes a file; with `recursive` also everything in the directory of that name.
-
-    Raises:
-        CopyError: some could not be removed; all others were.
-    """
-    driver = location.driver
-    linked = location.is_local and os.path.islink(location.path.rstrip("/"))
-    named = not location.path.endswith("/") and not location.is_bucket
-    # Some stores refuse to delete a key that is a directory to them: ask before, where it may be.
-    if named and (recursive or driver.capabilities.directories) and not linked:
-        named = is_file(location)
-    if named:
-        _remove_file(location, done)
-    if not recursive or linked:
-        return
-    if location.is_local:
-        if os.path.isdir(location.path):
-            import shutil
-
-            done(sum(len(files) for _, _, files in os.walk(location.path)))
-            shutil.rmtree(location.path)
-        return
-    if not driver.capabilities.directories and not location.path.rstrip("/"):
-        raise OSError(errno.EINVAL, "a bucket must be named", location.url)
-    tree.delete(driver, tree.under(driver, location.directory), done=done)
-
-
-def _remove_file(location: Location, done: Callable[[int], object]) -> None:
-    driver, paths = location.driver, [location.path]
-    try:
-        failed = list(driver.delete_many(paths))
-    except TransientError:
-        # Some stores always fail to delete a key that is a directory to them.
-        if not is_file(location):
-            return
-        failed = list(driver.retry.call(driver.delete_many, paths))
-    if failed:
-        raise CopyError.of("could not remove", [(location.url, "", error) for _, error in failed])
-    done(1)
-
-
 def rename(source: Location, target: Location) -> None:
     """Moves a file or a directory, between any two stores; the source goes last.
 
@@ -292,7 +263,7 @@ def rename(source: Location, target: Location) -> None:
         MoxFileNotExistsException: there is no such source.
         OSError: the target is a directory that is not empty, or lies inside the source.
     """
-    a_file = is_file(source)
+    a_file = tree.is_file(source)
     if not a_file and not (
         os.path.isdir(source.path) if source.is_local else tree.is_directory(source)
     ):
@@ -344,7 +315,7 @@ def _check_file_target(target: Location) -> None:
 
 
 def _check_directory_target(target: Location) -> None:
-    if is_file(target):
+    if tree.is_file(target):
         raise NotADirectoryError(errno.ENOTDIR, "is a file", target.url)
     folder = target.directory
     if any(True for _ in tree.children(target.driver, folder)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mox_core.storage import transfer
 from mox_core.storage.auth import AuthError
@@ -15,8 +15,7 @@ __all__ = ["InOrder", "Sizes", "cut"]
 HASH_STEP = 1 << 20
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """From which size on a file is copied in parts, and how large they are, in bytes."""
 
     whole: int = 64 << 20

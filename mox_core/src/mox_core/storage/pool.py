@@ -7,13 +7,15 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from mox_core.storage.retry import Stopped
 
-__all__ = ["Pool"]
+__all__ = ["CPUS", "Pool", "Task"]
 
 Task = Callable[[], None]
+T = TypeVar("T", bound=Task)
 
 WAITING = 4096
 """Tasks that may wait; a longer listing pauses, so that its memory stays constant."""
@@ -35,7 +37,7 @@ BUSY = 0.8
 WINDOW = 0.05
 """Seconds over which tasks are judged at least: one that other programs held up must not decide."""
 
-CPUS = os.cpu_count() or 1
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 FEW = 5
 """Tasks that one thread does alone to see whether more would help."""
@@ -49,6 +51,9 @@ its thread falls asleep, or in another thread, only when this thread runs again.
 
 GRACE = 0.4
 """Seconds that stopped threads get to end by themselves."""
+
+UNDO = 0.4
+"""Seconds that what undoes their work gets after that."""
 
 
 class Pool:
@@ -89,6 +94,8 @@ class Pool:
         self._parts_came = False
         self._bug: BaseException | None = None
         self._undo: dict[object, Callable[[], object]] = {}
+        self._cpus = CPUS
+        self._borrowers = threading.Condition(self._lock)
 
     def add(self, task: Task, *, first: bool = False) -> None:
         """Queues a task; waits while too many wait already."""
@@ -108,6 +115,7 @@ class Pool:
                 self._wake.notify()
             else:
                 self._start_threads()
+            self._borrowers.notify()
             measure = self._open == FEW and self._done < FEW and self._allowed < self._limit
         if measure and not first:
             self._measure()
@@ -175,9 +183,72 @@ class Pool:
         elif self._done > FEW and self._cpu > BUSY * (now - self._since):
             locked = LOCKED * (CONTENDED if len(self._threads) > 1 else 1)
             pays = round(self._cpu / self._count / locked)
-            self._allowed = max(1, min(pays, CPUS, self._limit))
+            self._allowed = max(1, min(pays, self._cpus, self._limit))
             self._start_threads()
         self._count, self._cpu, self._wall, self._since = 0, 0.0, 0.0, now
+
+    # ---- tasks that another process runs
+
+    def lend(
+        self, kind: type[T], *, count: int, fits: Callable[[T], bool], wait: bool
+    ) -> Sequence[T] | None:
+        """Hands out tasks that wait here, for `settle` or `take_back`.
+
+        Args:
+            kind: what can be lent.
+            count: the most; a quarter of those that wait, so that all end at the same time.
+            fits: whether to hand out a task too; the first answer of no ends the search.
+            wait: whether to wait for tasks.
+
+        Returns:
+            The tasks; None when the pool has ended.
+        """
+        with self._lock:
+            while not self._closed:
+                if tasks := self._choose(kind, count, fits):
+                    if len(self._files) <= WAITING // 2:
+                        self._ring()
+                    return tasks
+                if not wait:
+                    return ()
+                self._borrowers.wait()
+        return None
+
+    def _choose(self, kind: type[T], count: int, fits: Callable[[T], bool]) -> list[T]:
+        count = min(count, -(-len(self._files) // 4))
+        tasks: list[T] = []
+        while len(tasks) < count:
+            task = self._files[-1]  # from the end: other folders than this pool writes to
+            if not isinstance(task, kind) or not fits(task):
+                break
+            tasks.append(task)
+            self._files.pop()
+        if not tasks and self._files:
+            self._files.rotate()  # the last one is for this pool; the next search sees another
+        return tasks
+
+    def settle(self, count: int) -> None:
+        """So many tasks that were lent are done."""
+        with self._lock:
+            self._open -= count
+            self._done += count
+            if not self._open:
+                self._ring()
+
+    def take_back(self, tasks: Iterable[Task]) -> None:
+        """Runs tasks here that were lent."""
+        with self._lock:
+            if not self._closed:
+                self._files.extend(tasks)
+                self._wake.notify_all()
+                self._start_threads()
+
+    def share(self, threads: int, *, processes: int) -> None:
+        """Adds to the most threads (or takes away), and says how many processes share the CPUs."""
+        with self._lock:
+            self._limit += threads
+            self._allowed = min(self._allowed, self._limit)
+            self._cpus = max(1, CPUS // processes)
 
     def undo_on_stop(self, key: object, undo: Callable[[], object] | None) -> None:
         """Says what removes a half-done piece of work when the copy is stopped (None: done)."""
@@ -204,6 +275,7 @@ class Pool:
             with self._lock:
                 self._closed = True
                 self._wake.notify_all()
+                self._borrowers.notify_all()
         for thread in list(self._threads):
             thread.join()
         if self._bug is not None:
@@ -223,6 +295,7 @@ class Pool:
             self._parts.clear()
             self._closed = True
             self._wake.notify_all()
+            self._borrowers.notify_all()
         if self._open or self._undo:  # else only others would notice
             self._interrupt()
         deadline = time.monotonic() + GRACE
@@ -235,7 +308,7 @@ class Pool:
         ]
         for helper in helpers:
             helper.start()
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + UNDO
         for helper in helpers:
             helper.join(max(0.0, deadline - time.monotonic()))
 

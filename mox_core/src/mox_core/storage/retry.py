@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mox_core.storage.errors import TransientError
 
@@ -25,8 +24,7 @@ class Stopped(BaseException):
     """The user stopped the copy; ends a worker, and never leaves the copy."""
 
 
-@dataclass(frozen=True)
-class Retry:
+class Retry(NamedTuple):
     """How often, how long, and whether still.
 
     Attributes:
@@ -46,10 +44,11 @@ class Retry:
         """What set_auth's `retry` and `retry_wait` ask for."""
         retry = cls()
         if settings.retry is not None:
-            retry = replace(retry, attempts=settings.retry)
+            retry = retry._replace(attempts=settings.retry)
         if settings.retry_wait is not None:
             longest = settings.retry_wait * 2**retry.attempts
-            retry = replace(retry, wait=settings.retry_wait, seconds=max(retry.seconds, longest))
+            seconds = max(retry.seconds, longest)
+            retry = retry._replace(wait=settings.retry_wait, seconds=seconds)
         return retry
 
     def call(self, function: Callable[..., T], *args: Any, size: int = 0, **kwargs: Any) -> T:
@@ -97,4 +96,4 @@ class Retry:
 
     def until(self, stop: threading.Event) -> Retry:
         """The same, but ends as soon as `stop` is set."""
-        return replace(self, stop=stop)
+        return self._replace(stop=stop)

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 
-from mox_core.storage import moving
 from mox_core.storage.urls import locate
 
 __all__ = ["BackgroundSync", "background_sync_copy"]
@@ -53,6 +52,8 @@ class BackgroundSync:
     def _round(self) -> None:
         if not os.path.isdir(self.local):
             return
+        from mox_core.storage import moving
+
         try:
             moving.sync(locate(self.local), locate(self.remote))
         except Exception as error:  # the next round may succeed

@@ -7,10 +7,12 @@ An object store has no directories, only keys. Here a directory exists when it h
 from __future__ import annotations
 
 import functools
+import os
 import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import NamedTuple
 
 from mox_core.storage.driver import Driver, ObjectInfo
@@ -28,6 +30,7 @@ __all__ = [
     "describe",
     "glob",
     "is_directory",
+    "is_file",
     "missing",
     "walk",
 ]
@@ -119,6 +122,15 @@ def is_directory(location: Location) -> bool:
     except MoxFileNotExistsException:  # no such bucket
         return False
     return location.is_bucket
+
+
+def is_file(location: Location) -> bool:
+    """Whether there is a file of exactly this name."""
+    if location.path.endswith("/") or location.is_bucket:
+        return False
+    if location.is_local:
+        return os.path.exists(location.path) and not os.path.isdir(location.path)
+    return find(location.driver, location.path) is not None
 
 
 def describe(location: Location) -> FileStat | None:
@@ -260,24 +272,19 @@ def delete(
 
 def _batches(paths: Iterable[str], directories: list[str] | None) -> Iterator[list[str]]:
     """Files by the thousand; directories are put aside where there are real ones."""
-    batch: list[str] = []
-    for path in paths:
-        if directories is not None and path.endswith("/"):
-            directories.append(path)
-            continue
-        batch.append(path)
-        if len(batch) == BATCH:
+    paths = iter(paths)
+    while batch := list(islice(paths, BATCH)):
+        if directories is not None:
+            directories += [path for path in batch if path.endswith("/")]
+            batch = [path for path in batch if not path.endswith("/")]
+        if batch:
             yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def under(driver: Driver, folder: str) -> Iterator[str]:
     """All paths under a directory, with its marker."""
-    for page in driver.list(folder, recursive=True):
-        for info in page:
-            yield info.path
+    pages = driver.list(folder, recursive=True)
+    return chain.from_iterable([info.path for info in page] for page in pages)
 
 
 _MAGIC = re.compile(r"[*?[]")

@@ -9,7 +9,6 @@ import os
 from typing import Any
 
 from mox_core.storage import transfer
-from mox_core.storage.copying import scratch
 from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo
 from mox_core.storage.errors import MoxFileNotExistsException, UnsupportedError
 from mox_core.storage.parts import Sizes
@@ -199,6 +198,8 @@ class EditFile(io.FileIO, Publisher):
         self._path = path
         self._changed = mode == "w+"
         import tempfile
+
+        from mox_core.storage.copying import scratch
 
         handle, name = tempfile.mkstemp(prefix="mox-", dir=scratch())
         try:

@@ -235,6 +235,7 @@ class ToyProgram(EagerProgram[Batch]):
             self._updates += _make_updates(request, self._first.spec)
         if request.inter_mode is not None:
             self._inter_feed = self._make_feed(request.inter_mode)
+            self._store.frozen = True  # what only an evaluation has would never be trained
             self._inter_first = self._call_model(request.inter_mode, self._inter_feed.first)
             self._inter_tensors = self._neutral.tensors if self._neutral else {}
             self.inter_hooks = RULES.hooks(self._inter_first.spec)

@@ -121,9 +121,9 @@ class BoardOps:
             self._put(session, {_BASE: base, **dict.fromkeys(counts, 0)})
             self._put(session, {_READY: 1})
 
-    def write_done(self, session: Any, worker: int) -> None:
-        """Says that a worker has done its last step."""
-        self._put(session, {_FIRST_WORKER + worker: 1})
+    def write_done(self, session: Any, worker: int, done: bool) -> None:
+        """Says whether a worker has done its last step."""
+        self._put(session, {_FIRST_WORKER + worker: int(done)})
 
     def _put(self, session: Any, entries: dict[int, int]) -> None:
         session.run(

@@ -6,9 +6,10 @@ from mox_core.engine import ProgramRequest
 from mox_core.errors import EngineError
 from mox_tf.cluster.board import BoardOps
 from mox_tf.cluster.carrying import carry_parameters
-from mox_tf.cluster.exchange import AsyncExchange, GradientExchange, SyncExchange
+from mox_tf.cluster.exchange import AsyncExchange, GradientExchange
 from mox_tf.cluster.placement import cluster_scope
 from mox_tf.cluster.program import ClusterProgram, WorkerTask
+from mox_tf.cluster.rounds import SyncExchange
 from mox_tf.cluster.spec import ClusterSpec
 from mox_tf.devices import Placement
 from mox_tf.graph import build_graph

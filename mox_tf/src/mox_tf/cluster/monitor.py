@@ -11,11 +11,11 @@ from typing import Any
 
 from mox_core.errors import EngineError
 from mox_tf.cluster.board import STOP, BoardOps, failed_by, failure_of
-from mox_tf.cluster.exchange import FAILED, LOST, VOTE, SyncExchange
-from mox_tf.cluster.exchange import STOP as STOP_TOKEN
 from mox_tf.cluster.hosts import Absences
 from mox_tf.cluster.leader import Leader
 from mox_tf.cluster.losses import is_loss
+from mox_tf.cluster.rounds import AGAIN, FAILED, LEAVE, LOST, SyncExchange
+from mox_tf.cluster.rounds import STOP as STOP_TOKEN
 from mox_tf.cluster.spec import ClusterSpec
 from mox_tf.tf1 import tf
 
@@ -69,6 +69,7 @@ class Monitor:
         self._absences = Absences(workers, spec.timeout, logger)
         self._wake_at: float | None = None
         self._loss_told = False
+        self._left: set[int] = set()
         self.told_to_stop = False
         self.failure: str | None = None
         self._ended = threading.Event()
@@ -106,7 +107,8 @@ class Monitor:
             self._exchange.wake(self._session, LOST, everybody=self._leader is not None)
 
     def _look(self) -> None:
-        word = self._board.read(self._session).word
+        board = self._board.read(self._session)
+        word = board.word
         self.told_to_stop = word == STOP and not self._spec.is_chief
         failed = failed_by(word)
         if failed is not None and failed != self._spec.index:
@@ -114,10 +116,14 @@ class Monitor:
         if self._exchange is None:
             return
         self._repeat(self._exchange)
+        missed = [0] if self._spec.index else []
         if self._leader is not None:
-            missed = [index for index in self._leader.waiting_for if index != self._spec.index]
-        else:
-            missed = [0] if self._spec.index else []
+            waiting_for = self._leader.waiting_for
+            missed = [i for i in waiting_for if i != self._spec.index and not board.done[i]]
+            for index in set(waiting_for).difference(missed, [self._spec.index], self._left):
+                # It may have been killed before it could say so.
+                self._left.add(index)
+                self._exchange.say(self._session, LEAVE, worker=index)
         gone = self._absences.too_long([f"worker {index}" for index in missed])
         if gone:
             if self._leader is not None:
@@ -141,9 +147,9 @@ class Monitor:
             self._tell_of_loss()
         if self._stamp() != self._last_stamp:
             self._last_stamp, self._moved = self._stamp(), now
-        elif now - self._moved >= _REPEAT_AFTER:
+        elif self._leader is None and now - self._moved >= _REPEAT_AFTER:
             self._moved = now
-            exchange.say(self._session, VOTE)
+            exchange.say(self._session, AGAIN)
 
     def _fail(self, why: str) -> None:
         if self.failure is None:

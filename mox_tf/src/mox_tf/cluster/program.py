@@ -7,21 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from mox_core.engine import Fetch, ProgramRequest, RestoreReport, StepResults
 from mox_core.errors import EngineError, ProcessLostError
 from mox_tf.cluster.board import STOP, Board, BoardOps
-from mox_tf.cluster.exchange import FAILED, GO, LEAVE, LOST, SyncExchange
-from mox_tf.cluster.exchange import STOP as STOP_TOKEN
 from mox_tf.cluster.hosts import Absences, wait_for
 from mox_tf.cluster.leader import Leader
-from mox_tf.cluster.losses import losses_told, lost_error
+from mox_tf.cluster.losses import is_loss, losses_told, lost_error
 from mox_tf.cluster.monitor import Monitor
 from mox_tf.cluster.placement import cluster_scope
+from mox_tf.cluster.rounds import FAILED, GO, LEAVE, LOST, UNFINISHED, SyncExchange
+from mox_tf.cluster.rounds import STOP as STOP_TOKEN
 from mox_tf.cluster.spec import PS, WORKER, ClusterSpec
 from mox_tf.devices import Placement
-from mox_tf.failures import first_line
+from mox_tf.failures import step_error
 from mox_tf.graph import ProgramGraph
 from mox_tf.program import TensorFlowProgram
 from mox_tf.session import ProgramSession
@@ -186,8 +186,14 @@ class ClusterProgram(TensorFlowProgram):
         super()._begin()
         session = self._session.session
         first = self.first_step
+        if self._exchange is not None and not self.left:
+            self._board.write_done(session, self._spec.index, False)
         if self._exchange is not None and self._spec.is_chief:
-            self._leader = Leader(self._exchange, session, self._board.read(session).done)
+            self._exchange.forget(session)
+            # A worker says on the board first that it is done, then to the chief.
+            done = self._board.read(session).done
+            self._leader = Leader(self._exchange, session)
+            self._stamp = self._leader.begin(i for i, is_done in enumerate(done) if not is_done)
         if self._spec.is_chief and not self.joined:
             self._board.write_ready(session, True, first)
         self._monitor = Monitor(
@@ -201,7 +207,8 @@ class ClusterProgram(TensorFlowProgram):
             logger=self._task.logger,
         )
         if self._exchange is not None and not self.left:
-            self._read_token(self._exchange.join(session))
+            if not self._spec.is_chief:
+                self._read_token(self._exchange.join(session))
             self._renew_copies()
 
     @property
@@ -255,8 +262,11 @@ class ClusterProgram(TensorFlowProgram):
 
     def _read_token(self, token: Any) -> None:
         assert self._exchange is not None, "tokens are for synchronous training"
-        stamp, kind = map(int, token)
+        stamp, kind, *messages = map(int, token)
         renew = False
+        if kind == UNFINISHED:
+            stamp, kind = self._end_round(stamp, messages)
+            self._skipped_tokens = renew = True
         while kind == GO and stamp <= self._stamp:  # left over from before this worker came back
             stamp, kind = map(int, self._session.session.run(self._exchange.next_token))
             self._skipped_tokens = True
@@ -268,11 +278,23 @@ class ClusterProgram(TensorFlowProgram):
         if kind == FAILED:
             if self._monitor is not None:
                 self._monitor.raise_failure()
-            error = self._leader.error if self._leader is not None else None
-            why = first_line(error) if error else "see the output of worker 0"
-            raise EngineError(f"the gradients could not be applied: {why}") from error
+            raise EngineError("the gradients could not be applied: see the output of worker 0")
         if renew:
             self._renew_copies()
+
+    def _end_round(self, stamp: int, messages: list[int]) -> tuple[int, int]:
+        """Does what the chief's step has left to the leader."""
+        assert self._leader is not None, "only the chief ends rounds"
+        try:
+            return self._leader.end_round(stamp, messages)
+        except tf.errors.OpError as error:
+            self._raise_told(error)
+
+    def _raise_told(self, error: Exception) -> NoReturn:
+        """Raises what ended the leader before a round was over."""
+        if is_loss(error):
+            raise error
+        raise step_error("applying the gradients", error, self._graph.graph) from error
 
     def _renew_copies(self) -> None:
         """Makes the towers' copies what the variables are by now.
@@ -293,8 +315,10 @@ class ClusterProgram(TensorFlowProgram):
                 self._board.write_word(session, STOP)
                 if self._leader is not None:
                     self._leader.stop()
-            self._board.write_done(session, self._spec.index)
-            if self._exchange is not None:
+            self._board.write_done(session, self._spec.index, True)
+            if self._leader is not None:
+                self._leader.take_over(self._stamp)
+            elif self._exchange is not None:
                 self._exchange.say(session, LEAVE)
         self.left = True
 
@@ -303,6 +327,8 @@ class ClusterProgram(TensorFlowProgram):
         if not self._spec.is_chief:
             return False
         with losses_told(self._spec):
+            if self._leader is not None and self._leader.error is not None:
+                self._raise_told(self._leader.error)
             board = self._board.read(self._session.session)
         assert self._monitor is not None, "leave starts it"
         self._monitor.raise_failure()

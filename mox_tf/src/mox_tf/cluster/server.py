@@ -43,13 +43,16 @@ def _started(spec: ClusterSpec, protocol: str, config: bytes) -> Any:
             "  Does this process run already? Else choose another port."
         )
     leave_proxies_out([*spec.ps, *spec.workers])
+    server_config = tf.ConfigProto.FromString(config)
+    # They wait for each other in every step: those that spin take the CPU from those they wait for.
+    server_config.experimental.disable_thread_spinning = True
     try:
         return tf.train.Server(
             tf.train.ClusterSpec(spec.tasks()),
             job_name=spec.job,
             task_index=spec.index,
             protocol=protocol,
-            config=tf.ConfigProto.FromString(config),
+            config=server_config,
         )
     except (tf.errors.OpError, ValueError) as error:
         raise EngineError(

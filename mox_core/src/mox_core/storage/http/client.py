@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .connection import Connection, Head, ProtocolError, ShortBodyError
 from .pool import Pool
@@ -13,7 +13,7 @@ from .request import Endpoint, Request
 from .signers import Signer
 from .times import http_time_ns
 
-__all__ = ["Client", "Reply", "WireError"]
+__all__ = ["Ahead", "Client", "Reply", "WireError"]
 
 _MAX_REPLY = 256 * 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -31,8 +31,7 @@ class WireError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A response that was read to its end.
 
     Attributes:
@@ -70,6 +69,20 @@ class Client:
             SourceChangedError: The file behind the body shrank.
         """
         return self._attempt(request, None, None)
+
+    def ahead(self, request: Request) -> Ahead:
+        """Send a request now, and read its answer when it is asked for."""
+        host = self._endpoint.address(request)
+        connection: Connection | None = None
+        try:
+            connection = self._pool.take(host)
+            connection.set_timeout(request.timeout or self._endpoint.read_timeout)
+            connection.send(self._head(request), request.body)
+        except OSError:
+            if connection is not None:
+                self._pool.discard(connection)
+            connection = None
+        return Ahead(self, request, host, connection)
 
     def fetch(
         self,
@@ -112,6 +125,17 @@ class Client:
     ) -> Reply:
         host = self._endpoint.address(request)
         connection, head = self._send(request, host)
+        return self._receive(request, host, connection, head, begin, write)
+
+    def _receive(
+        self,
+        request: Request,
+        host: str,
+        connection: Connection,
+        head: Head,
+        begin: Callable[[Reply], None] | None,
+        write: Callable[[memoryview], None] | None,
+    ) -> Reply:
         try:
             if begin is not None and write is not None and head.status in (200, 206):
                 length = _promised(request, head)
@@ -179,6 +203,40 @@ class Client:
         server = http_time_ns(reply.headers.get("date", "")) / 1e9
         if server:
             self._clock_offset = server - time.time()
+
+
+class Ahead:
+    """A request that is on its way; end with `reply` or `close`."""
+
+    def __init__(
+        self, client: Client, request: Request, host: str, connection: Connection | None
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._host = host
+        self._connection = connection
+
+    def reply(self) -> Reply:
+        """The answer, as `Client.exchange` would give it: a lost request is sent again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                head = connection.read_head(self._request.method)
+            except OSError as error:
+                self._client._pool.discard(connection)
+                if connection.interrupted:
+                    raise WireError(error) from error
+            else:
+                return self._client._receive(
+                    self._request, self._host, connection, head, None, None
+                )
+        return self._client.exchange(self._request)
+
+    def close(self) -> None:
+        """Do without the answer."""
+        if self._connection is not None:
+            self._client._pool.discard(self._connection)
+            self._connection = None
 
 
 def _promised(request: Request, head: Head) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import socket
-import ssl
 import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from mox_core.storage.driver import Body, FileSlice
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Connection", "Head", "ProtocolError", "ShortBodyError", "SourceChangedError"]
 
@@ -21,6 +23,7 @@ _BUFFER = 256 * 1024
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 8
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
+_LINES = re.compile(r"(?:\r\n[^\s:]+:[^\r\n]*)*")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _HEX = re.compile(rb"[0-9a-fA-F]{1,15}")
 # Kernel time-outs cost one system call less per read than settimeout(), which polls first.
@@ -39,8 +42,7 @@ class SourceChangedError(Exception):
     """A local file became shorter while it was sent; trying again would not help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Status and headers of a response.
 
     Attributes:
@@ -85,9 +87,10 @@ class Connection:
             sock.close()
             raise
         self._sock = sock
+        self._plain = tls is None
         self._timeout = -1.0
-        self._wait_all = socket.MSG_WAITALL if tls is None else 0
-        self._sendfile = tls is None and hasattr(os, "sendfile")
+        self._wait_all = socket.MSG_WAITALL if self._plain else 0
+        self._sendfile = self._plain and hasattr(os, "sendfile")
         self._buffer = memoryview(bytearray(_BUFFER))
         self._start = self._end = 0
         self._length: int | None = 0
@@ -103,7 +106,7 @@ class Connection:
         if seconds == self._timeout:
             return
         self._timeout = seconds
-        if isinstance(self._sock, ssl.SSLSocket) or not _KERNEL_TIMEOUTS:
+        if not self._plain or not _KERNEL_TIMEOUTS:
             self._sock.settimeout(seconds)
             return
         self._sock.settimeout(None)
@@ -122,11 +125,11 @@ class Connection:
         try:
             self._sock.settimeout(0)
             self._sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            self._sock.settimeout(timeout)
-            return False
-        except OSError:
-            pass
+        except OSError as error:
+            # TLS has an exception of its own for "nothing there"; naming it would import ssl.
+            if isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError":
+                self._sock.settimeout(timeout)
+                return False
         return True
 
     def close(self) -> None:
@@ -231,12 +234,13 @@ class Connection:
         status = _STATUS.fullmatch(lines[0])
         if status is None:
             raise ProtocolError(f"not an HTTP response: {lines[0][:60]!r}")
+        if not _LINES.fullmatch(text, len(lines[0])):
+            bad = next((x for x in lines[1:] if not _LINES.fullmatch(f"\r\n{x}")), "")
+            raise ProtocolError(f"malformed response header: {bad[:60]!r}")
         headers: dict[str, str] = {}
         for line in lines[1:]:
-            name, colon, value = line.partition(":")
+            name, _, value = line.partition(":")
             name = name.lower()
-            if not colon or not name or " " in name or "\t" in name:
-                raise ProtocolError(f"malformed response header: {line[:60]!r}")
             value = value.strip()
             if name == "content-length" and headers.get(name, value) != value:
                 raise ProtocolError("two different Content-Length headers")

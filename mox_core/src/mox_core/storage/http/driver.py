@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import Body, Capabilities, Driver, FileSlice, ObjectInfo, Sink
+from mox_core.storage.driver import (
+    Body,
+    Capabilities,
+    Driver,
+    FileSlice,
+    ObjectInfo,
+    Recipe,
+    Sink,
+)
 from mox_core.storage.errors import (
     AccessDeniedError,
     ChangedError,
@@ -23,13 +30,14 @@ from mox_core.storage.errors import (
     TransientError,
 )
 
-from .client import Client, Reply, WireError
+from .client import Ahead, Client, Reply, WireError
 from .connection import ProtocolError, SourceChangedError
 from .refusals import UnexpectedAnswerError, failure, is_unexpected, refusal
 from .replies import (
     Listing,
     complete_body,
     delete_body,
+    next_token,
     parse,
     parse_listing,
 )
@@ -44,11 +52,11 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _T = TypeVar("_T")
+_Ahead: TypeAlias = "list[Ahead] | None"  # at most one, None for none ever
 _Failures: TypeAlias = list[tuple[str, Exception]]
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """Where the two protocols differ.
 
     Attributes:
@@ -75,6 +83,7 @@ class HttpDriver(Driver):
         client: Sends the requests.
         dialect: How this store speaks.
         capabilities: What this store can do.
+        recipe: See `Driver.recipe`.
     """
 
     def __init__(
@@ -85,12 +94,18 @@ class HttpDriver(Driver):
         client: Client,
         dialect: Dialect,
         capabilities: Capabilities,
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__(scheme, settings)
+        self._recipe = recipe
         self.capabilities = capabilities
         self._client = client
         self._dialect = dialect
         self._ask_checksum = {"x-amz-checksum-mode": "ENABLED"} if dialect.checksums else {}
+
+    def recipe(self) -> Recipe | None:
+        """See `Driver.recipe`."""
+        return self._recipe
 
     # ---- objects
 
@@ -119,23 +134,44 @@ class HttpDriver(Driver):
             query["list-type"] = "2"
         position = "continuation-token" if self._dialect.list_v2 else "marker"
         count = 0
-        while True:
-            page = self.retry.call(self._page, bucket, query, what=prefix)
-            if page.entries:
-                yield page.entries
-            count += len(page.entries)
-            if not page.next or 0 < limit <= count:
-                return
-            if page.next == query.get(position):
-                raise self._failed(prefix, ProtocolError("the listing does not get any further"))
-            query[position] = page.next
+        ahead: _Ahead = [] if self._dialect.list_v2 and not limit else None
+        try:
+            while True:
+                page = self.retry.call(self._page, bucket, query, what=prefix, ahead=ahead)
+                if page.entries:
+                    yield page.entries
+                count += len(page.entries)
+                if not page.next or 0 < limit <= count:
+                    return
+                if page.next == query.get(position):
+                    error = ProtocolError("the listing does not get any further")
+                    raise self._failed(prefix, error)
+                query[position] = page.next
+        finally:
+            _drop(ahead)
 
-    def _page(self, bucket: str, query: Mapping[str, str | None], *, what: str) -> Listing:
-        reply = self._exchange("GET", f"{bucket}/", query=dict(query), what=what)
-        return self._understand(
-            what,
-            lambda: parse_listing(reply.body, bucket=bucket),
-        )
+    def _page(
+        self,
+        bucket: str,
+        query: Mapping[str, str | None],
+        *,
+        what: str,
+        ahead: _Ahead,
+    ) -> Listing:
+        """One page; with `ahead`, the request for the next one is sent before this one is read."""
+        sent = ahead.pop() if ahead else None
+        reply = self._exchange("GET", f"{bucket}/", query=dict(query), what=what, sent=sent)
+        token = "" if ahead is None else next_token(reply.body)
+        if ahead is not None and token:
+            following = {**query, "continuation-token": token}
+            ahead.append(self._client.ahead(Request("GET", bucket, query=following)))
+        page = None
+        try:
+            page = self._understand(what, lambda: parse_listing(reply.body, bucket=bucket))
+        finally:
+            if page is None or page.next != token:
+                _drop(ahead)
+        return page
 
     def fetch(
         self,
@@ -198,7 +234,13 @@ class HttpDriver(Driver):
             headers["if-match"] = f'"{if_match}"'
         if if_absent:
             headers["if-none-match"] = "*"
-        reply, etag = self._send(path, body, headers=headers)
+        try:
+            reply, etag = self._send(path, body, headers=headers)
+        except ChangedError:
+            if not if_match:
+                raise
+            # Ceph compares what it is sent with an ETag without quotes.
+            reply, etag = self._send(path, body, headers={"if-match": if_match})
         return ObjectInfo(path, len(body), 0, etag)
 
     def delete_many(self, paths: Sequence[str]) -> Iterable[tuple[str, Exception]]:
@@ -207,15 +249,17 @@ class HttpDriver(Driver):
         by_bucket: dict[str, list[str]] = {}
         for path in paths:
             bucket, _, key = path.partition("/")
-            if key and _NOT_XML.search(key):  # no XML can name it
-                failures += self._delete_one(path)
-            elif key:
+            if key:
                 by_bucket.setdefault(bucket, []).append(key)
         for bucket, keys in by_bucket.items():
-            if len(keys) == 1:
-                failures += self._delete_one(f"{bucket}/{keys[0]}")
-            else:
-                failures += self._delete_batch(bucket, keys)
+            alone = keys if len(keys) == 1 else []
+            if not alone and _NOT_XML.search("".join(keys)):  # no XML can name some
+                alone = [key for key in keys if _NOT_XML.search(key)]
+            for key in alone:
+                failures += self._delete_one(f"{bucket}/{key}")
+            left = [key for key in keys if key not in alone] if alone else keys
+            if left:
+                failures += self._delete_batch(bucket, left)
         return failures
 
     def copy(self, source: str, target: str, *, etag: str = "") -> ObjectInfo:
@@ -324,7 +368,7 @@ class HttpDriver(Driver):
             sha256 = _digest("sha256", body).hex()
         else:
             digest = _digest("md5", body)
-            headers["content-md5"] = base64.b64encode(digest).decode()
+            headers["content-md5"] = _base64(digest)
             md5 = digest.hex()
         reply = self._exchange(
             method, path, query=query, headers=headers, body=body, payload_sha256=sha256
@@ -350,7 +394,7 @@ class HttpDriver(Driver):
     def _delete_batch(self, bucket: str, keys: Sequence[str]) -> _Failures:
         body = delete_body(keys)
         headers = {
-            "content-md5": base64.b64encode(hashlib.md5(body).digest()).decode(),
+            "content-md5": _base64(hashlib.md5(body).digest()),
             "content-type": "application/xml",
         }
         reply = self._exchange(
@@ -397,6 +441,7 @@ class HttpDriver(Driver):
         payload_sha256: str | None = None,
         timeout: float | None = None,
         what: str = "",
+        sent: Ahead | None = None,
     ) -> Reply:
         """One request; anything but success raises, with a message about `what`."""
         bucket, _, key = path.partition("/")
@@ -412,7 +457,7 @@ class HttpDriver(Driver):
             timeout=timeout,
         )
         try:
-            reply = self._client.exchange(request)
+            reply = self._client.exchange(request) if sent is None else sent.reply()
         except WireError as error:
             raise self._failed(what or path, error.reason) from error
         except SourceChangedError as error:
@@ -455,7 +500,7 @@ class HttpDriver(Driver):
         for algorithm in ("sha256", "sha1", "crc32"):
             value = reply.headers.get(f"x-amz-checksum-{algorithm}", "")
             if _BASE64.fullmatch(value):  # "...-3": a digest of the digests of 3 parts
-                return f"{algorithm}:{base64.b64decode(value).hex()}"
+                return f"{algorithm}:{binascii.a2b_base64(value).hex()}"
         return ""
 
     def _encrypted(self, reply: Reply) -> bool:
@@ -495,6 +540,15 @@ class HttpDriver(Driver):
             return UnexpectedAnswerError(f"{self.url(path)}: {reply.status} {code}", resp=resp)
         after = headers.get("retry-after", "")
         return refusal(self.url(path), resp, retry_after=float(after) if after.isdecimal() else 0.0)
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
+def _drop(ahead: _Ahead) -> None:
+    while ahead:
+        ahead.pop().close()
 
 
 def _etag(reply: Reply) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from mox_core.storage.driver import Body, Driver, ObjectInfo, Sink
+from mox_core.storage.driver import Body, Driver, ObjectInfo, Recipe, Sink
 
 from .driver import HttpDriver
 from .refusals import UnexpectedAnswerError
@@ -46,6 +46,10 @@ class FallbackDriver(Driver):
             return call(self._fast)
         except UnexpectedAnswerError as error:
             return call(self._sdk(error))
+
+    def recipe(self) -> Recipe | None:
+        """See `Driver.recipe`."""
+        return self._fast.recipe()
 
     def stat(self, path: str) -> ObjectInfo:
         """See `Driver.stat`."""

@@ -57,6 +57,9 @@ class Pool:
                 connection = idle.pop()
             except IndexError:  # another thread was quicker
                 return None
+            if connection.interrupted:  # just when it was given back
+                connection.close()
+                continue
             age = time.monotonic() - connection.idle_since
             if age < _PROBE_AFTER or (age < _MAX_IDLE and not connection.is_stale()):
                 return connection

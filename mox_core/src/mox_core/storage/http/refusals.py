@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import ssl
+import sys
 
 from mox_core.storage.errors import (
     AccessDeniedError,
@@ -102,12 +102,13 @@ def failure(url: str, origin: str, error: OSError) -> Exception:
         error: What the socket said.
     """
     reason = f"{error.strerror or error}" or type(error).__name__
-    if isinstance(error, ssl.SSLCertVerificationError):
+    ssl = sys.modules.get("ssl")  # without it no error is of TLS
+    if ssl and isinstance(error, ssl.SSLCertVerificationError):
         return MoxFileRespException(
             f"{url}: the certificate of {origin} cannot be trusted: {error.verify_message}\n"
             f"  Name its CA file: set_auth(ssl_verify='/path/ca.pem')"
         )
-    if isinstance(error, ssl.SSLError):
+    if ssl and isinstance(error, ssl.SSLError):
         return MoxFileRespException(
             f"{url}: no TLS connection to {origin}: {reason}\n"
             f"  If the server speaks plain HTTP: set_auth(is_secure=False)"

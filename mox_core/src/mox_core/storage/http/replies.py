@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
-from xml.etree import ElementTree
 
 from mox_core.storage.driver import ObjectInfo
 
 from .connection import ProtocolError
 from .times import day_seconds
 
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
+
 __all__ = [
     "Listing",
     "complete_body",
     "delete_body",
+    "next_token",
     "parse",
     "parse_listing",
 ]
 
-_KEY = re.compile(r"<Key>([^<]*)</Key>")
-_TIME = re.compile(r"<LastModified>([^<]*)</LastModified>")
-_QUOTE = r'(?:"|&quot;|&#34;)?'
-_ETAG = re.compile(rf'<ETag>{_QUOTE}([^<"&]*){_QUOTE}</ETag>')
-_SIZE = re.compile(r"<Size>([0-9]{1,18})</Size>")
+_QUOTES = ("&quot;", '"', "&#34;", "")
+_NEXT = re.compile(rb"<NextContinuationToken>([^<&]+)</NextContinuationToken>")
+_NEW_INFO = partial(tuple.__new__, ObjectInfo)  # without the function around it
 _MINUTE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):([0-5]\d):")
 _SECOND = re.compile(r"([0-5]\d|60)(?:\.(\d{1,9}))?(?:Z|\+00:00)?")
 _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "&<>\r\n\t"}
+_SPECIAL = re.compile(r"[&<>\r\n\t]")
 _URL_ENCODED = "<EncodingType>url</EncodingType>"
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """One page of a listing.
 
     Attributes:
@@ -52,6 +54,8 @@ def parse(body: bytes) -> ElementTree.Element:
     Raises:
         ProtocolError: It is not XML, or XML that no object store sends.
     """
+    from xml.etree import ElementTree  # here, because most answers need no parser
+
     if b"<!" in body:  # no DTD: entities could expand without bound
         raise ProtocolError("the answer holds an XML declaration that is not allowed here")
     try:
@@ -80,6 +84,9 @@ def parse_listing(body: bytes, *, bucket: str) -> Listing:
     if _URL_ENCODED in text and text.rstrip().endswith("</ListBucketResult>"):
         head, entries = _fast_entries(text, f"{bucket}/")
         if entries is not None:
+            following = _plain_next(head)
+            if following is not None:
+                return Listing(entries, following)
             return _with_prefixes(parse(head.encode()), entries, bucket)
     root = parse(body)
     if root.tag != "ListBucketResult":
@@ -88,30 +95,54 @@ def parse_listing(body: bytes, *, bucket: str) -> Listing:
 
 
 def _fast_entries(text: str, base: str) -> tuple[str, list[ObjectInfo] | None]:
-    """The objects by four regular expressions, ten times faster than a parser.
+    """The objects by one regular expression, ten times faster than a parser.
 
     Returns:
-        The document without the objects, and the objects, or None when the page does not have
-        exactly one of each field per object: then a parser has to look.
+        The document without the objects, and the objects, or None when some of them are not
+        written as all servers known write them: then a parser has to look.
     """
     start = text.find("<Contents>")
     if start < 0:
         return text, []
     stop = text.rfind("</Contents>") + len("</Contents>")
     middle = text[start:stop]
-    count = middle.count("<Contents>")
-    keys, sizes = _KEY.findall(middle), _SIZE.findall(middle)
-    times, etags = _TIME.findall(middle), _ETAG.findall(middle)
-    same = len(keys) == len(sizes) == len(times) == len(etags) == count
-    if not same or "<CommonPrefixes>" in middle:
+    quote = next(quote for quote in _QUOTES if f"<ETag>{quote}" in middle or not quote)
+    found = _objects(quote).findall(middle)
+    if len(found) != middle.count("<Contents>") or "<CommonPrefixes>" in middle:
         return text, None
+    keys, times, etags, sizes = zip(*found, strict=True)
     if "%" in middle or "+" in middle:
-        keys = [unquote_plus(key) if "%" in key or "+" in key else key for key in keys]
-    entries = [
-        ObjectInfo(base + key, int(size), _time_ns(time), etag)
-        for key, size, time, etag in zip(keys, sizes, times, etags, strict=True)
-    ]
-    return text[:start] + text[stop:], entries
+        paths = [base + (unquote_plus(key) if "%" in key or "+" in key else key) for key in keys]
+    else:
+        paths = [base + key for key in keys]
+    stamps = _times_ns(times)
+    entries = map(_NEW_INFO, zip(paths, map(int, sizes), stamps, etags, repeat("")))
+    return text[:start] + text[stop:], list(entries)
+
+
+@cache
+def _objects(quote: str) -> re.Pattern[str]:
+    """Takes an object apart as all servers known write it, but for the quotes around its ETag."""
+    return re.compile(
+        "<Contents><Key>([^<&]*)</Key><LastModified>([^<]*)</LastModified>"
+        f'<ETag>{quote}([^<"&]*){quote}</ETag>'
+        r"(?:<Checksum\w+>[^<]*</Checksum\w+>)*<Size>([0-9]{1,18})</Size>"
+    )
+
+
+def next_token(body: bytes) -> str:
+    """Where the next page of a listing begins, read before all else; empty when unsure."""
+    found = _NEXT.search(body)
+    return found[1].decode("latin-1") if found else ""
+
+
+def _plain_next(head: str) -> str | None:
+    """Where the next page begins, when that needs no parser: None where it does."""
+    if "<CommonPrefixes>" in head or "<!" in head or "&" in head:
+        return None
+    if "<IsTruncated>true</IsTruncated>" not in head:
+        return "" if "<IsTruncated>false</IsTruncated>" in head else None
+    return next_token(head.encode()) or None
 
 
 def _slow_entries(root: ElementTree.Element, bucket: str) -> list[ObjectInfo]:
@@ -151,6 +182,15 @@ def _time_ns(text: str) -> int:
     return 0 if minute is None or second is None else minute + second
 
 
+def _times_ns(texts: Sequence[str]) -> list[int]:
+    """`_time_ns` of each, faster: objects that are listed together share their minutes."""
+    minutes = {text: _minute(text) or 0 for text in {text[:17] for text in texts}}
+    seconds = {text: _second(text) for text in {text[17:] for text in texts}}
+    if 0 in minutes.values() or None in seconds.values():
+        return [_time_ns(text) for text in texts]
+    return [minutes[text[:17]] + (seconds[text[17:]] or 0) for text in texts]
+
+
 @lru_cache(maxsize=4096)
 def _minute(text: str) -> int | None:
     """Nanoseconds of `2026-11-20T10:11:`; objects that are listed together share some."""
@@ -170,9 +210,12 @@ def _second(text: str) -> int | None:
     return int(found[1] + (found[2] or "").ljust(9, "0")) if found else None
 
 
-def delete_body(keys: Iterable[str]) -> bytes:
+def delete_body(keys: Sequence[str]) -> bytes:
     """The body of DeleteObjects; the answer will name only failures."""
-    objects = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
+    if _SPECIAL.search("".join(keys)):
+        keys = [_escape(key) for key in keys]
+    objects = "</Key></Object><Object><Key>".join(keys)
+    objects = f"<Object><Key>{objects}</Key></Object>"
     return f"<Delete><Quiet>true</Quiet>{objects}</Delete>".encode()
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Endpoint", "Request", "make_endpoint", "quote_key"]
 
@@ -20,6 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 # Two silent attempts fit into the 30 seconds after which a dead server shall be an error.
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 12.0
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def quote_key(key: str) -> str:
@@ -27,8 +32,7 @@ def quote_key(key: str) -> str:
     return key if _PLAIN.fullmatch(key) else quote(key, UNRESERVED + "/")
 
 
-@dataclass(slots=True)
-class Request:
+class Request(NamedTuple):
     """One request for a bucket or an object.
 
     Attributes:
@@ -46,8 +50,8 @@ class Request:
     method: str
     bucket: str
     key: str = ""
-    query: Mapping[str, str | None] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | None] = _NOTHING
+    headers: Mapping[str, str] = _NOTHING
     body: Body | None = None
     payload_sha256: str | None = None
     idempotent: bool = True
@@ -92,6 +96,16 @@ class Endpoint:
         """Host and port as the Host header gives them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (80 if self.tls is None else 443) else f"{host}:{self.port}"
+
+    def named(self, settings: Settings) -> Settings:
+        """The settings that lead to this endpoint, without asking anybody."""
+        return replace(
+            settings,
+            server=f"[{self.host}]" if ":" in self.host else self.host,
+            port=self.port,
+            is_secure=self.tls is not None,
+            path_style=self.path_style,
+        )
 
     def locate(self, request: Request) -> tuple[str, str]:
         """The Host header and the encoded path of a request."""
@@ -139,6 +153,8 @@ def make_endpoint(
 
 
 def _tls(verify: bool | str | None) -> ssl.SSLContext:
+    import ssl  # here, because plain HTTP does without it
+
     authorities = verify if isinstance(verify, str) else os.environ.get("AWS_CA_BUNDLE")
     context = ssl.create_default_context(cafile=authorities)
     if verify is False:

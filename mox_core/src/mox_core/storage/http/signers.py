@@ -6,19 +6,29 @@ reference), Huawei OBS "Authentication of signature in a header" (API reference)
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
+
+from mox_core.storage.auth import Settings
 
 from .request import UNRESERVED, Request
 from .times import http_date
 
-__all__ = ["Anonymous", "Credentials", "HmacSha1", "SigV4", "Signer", "UNSIGNED_PAYLOAD"]
+__all__ = [
+    "Anonymous",
+    "Credentials",
+    "HmacSha1",
+    "SigV4",
+    "Signer",
+    "UNSIGNED_PAYLOAD",
+    "with_credentials",
+]
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 # Of the names that are part of the signed resource, those that mox sends.
@@ -26,8 +36,7 @@ _SIGNED_QUERY = frozenset({"append", "delete", "partNumber", "position", "upload
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """An access key, hidden from `repr` so that it never reaches a log.
 
     Attributes:
@@ -42,6 +51,11 @@ class Credentials:
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+
+def with_credentials(settings: Settings, found: Credentials) -> Settings:
+    """The settings that name these credentials."""
+    return replace(settings, ak=found.access_key, sk=found.secret_key, token=found.token)
 
 
 class Signer(Protocol):
@@ -142,42 +156,49 @@ class SigV4:
         return cached[2]
 
 
-@dataclass(frozen=True)
 class HmacSha1:
     """OBS's own signature, and AWS's older one (version 2): both are HMAC-SHA1 over the same text.
 
-    Attributes:
+    Args:
         credentials: Called for every request, so that refreshed credentials are picked up.
         path_style: As the endpoint's: it decides how a bucket without a key is written.
         scheme: 'OBS' or 'AWS', the word in front of the access key.
         header_prefix: 'x-obs-' or 'x-amz-'.
     """
 
-    credentials: Callable[[], Credentials]
-    path_style: bool
-    scheme: str
-    header_prefix: str
+    def __init__(
+        self,
+        credentials: Callable[[], Credentials],
+        *,
+        path_style: bool,
+        scheme: str,
+        header_prefix: str,
+    ) -> None:
+        self._credentials = credentials
+        self._path_style = path_style
+        self._scheme = scheme
+        self._header_prefix = header_prefix
 
     def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
         """See `Signer.sign`."""
-        credentials = self.credentials()
+        credentials = self._credentials()
         added = {"date": http_date(now)}
         if credentials.token:
-            added[f"{self.header_prefix}security-token"] = credentials.token
+            added[f"{self._header_prefix}security-token"] = credentials.token
         text = self._text(request, {**request.headers, **added})
         mac = hmac.digest(credentials.secret_key.encode(), text.encode(), "sha1")
-        signature = base64.b64encode(mac).decode()
-        added["authorization"] = f"{self.scheme} {credentials.access_key}:{signature}"
+        signature = binascii.b2a_base64(mac, newline=False).decode()
+        added["authorization"] = f"{self._scheme} {credentials.access_key}:{signature}"
         return added
 
     def _text(self, request: Request, headers: Mapping[str, str]) -> str:
         special = "".join(
             f"{name}:{value.strip()}\n"
             for name, value in sorted(headers.items())
-            if name.startswith(self.header_prefix)
+            if name.startswith(self._header_prefix)
         )
         resource = f"/{request.bucket}" if request.bucket else "/"
-        if request.bucket and (request.key or not self.path_style):
+        if request.bucket and (request.key or not self._path_style):
             resource += "/" + quote(request.key, UNRESERVED + "/")
         signed_query = [
             name if value is None else f"{name}={value}"

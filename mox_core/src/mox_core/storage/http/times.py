@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 import time
+from datetime import date
 from functools import lru_cache
 
 __all__ = ["day_seconds", "http_date", "http_time_ns"]
@@ -14,6 +14,7 @@ _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
+_EPOCH = date(1970, 1, 1).toordinal()
 _DATE = re.compile(r"[A-Za-z]{3,9}, (\d\d?)[ -]([A-Z][a-z]{2})[ -](\d{4}) (\d\d):(\d\d):(\d\d) GMT")
 
 
@@ -41,6 +42,8 @@ def http_time_ns(text: str) -> int:
 @lru_cache(maxsize=64)
 def day_seconds(year: int, month: int, day: int) -> int | None:
     """Seconds since the epoch at the start of a day in UTC, None when there is no such day."""
-    if not (year >= 1970 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH
+    except ValueError:
         return None
-    return calendar.timegm((year, month, day, 0, 0, 0))
+    return days * 86400 if days >= 0 else None

@@ -124,7 +124,16 @@ class SpecsTier:
             return ModelSpec(loss=make_model(next(names), CLASSES).loss)
 
         program = bench.train(make_batches(2), make_spec=make_spec)
-        _assert_refused("net1.*later step", lambda: program.run_steps(1, Fetch(), never))
+        _assert_refused("net1.*later (step|call)", lambda: program.run_steps(1, Fetch(), never))
+
+    def test_variables_that_only_the_inter_mode_has_are_refused(self, bench: EngineBench) -> None:
+        def make_spec(make_model: MakeModel, mode: Mode) -> ModelSpec:
+            model = make_model("net" if mode == ModeKeys.TRAIN else "other", CLASSES)
+            return ModelSpec(loss=model.loss, log_info={"loss": model.loss})
+
+        bench.require("inter_mode")
+        with pytest.raises(Exception, match="other"):  # TensorFlow's own error is as good
+            bench.train(make_batches(1), make_spec=make_spec, inter_mode=ModeKeys.EVAL)
 
     def test_an_error_in_model_fn_reaches_the_user(self, bench: EngineBench) -> None:
         def model_fn(inputs: Any, mode: Mode, /) -> ModelSpec:

@@ -129,6 +129,15 @@ class NeutralRunsTier:
         result = neutral_run(TRAIN, log_dir=tmp_path, export_model=formats[0])
         assert result.export_dir is not None and os.listdir(result.export_dir)
 
+    def test_variables_that_only_the_inter_mode_has(self, neutral_run: Run) -> None:
+        def model_fn(inputs: Any, mode: str) -> Any:
+            scope = "net" if mode == TRAIN else "other"
+            loss = nn.l2_loss(nn.fully_connected(inputs["points"], 2, scope=scope))
+            return mox.ModelSpec(loss=loss, log_info={"loss": loss})
+
+        with pytest.raises(SpecError, match="new variable 'other/weights' in a later call"):
+            neutral_run(TRAIN, model_fn=model_fn, inter_mode=EVAL)
+
     def test_a_shape_that_does_not_fit(self, neutral_run: Run) -> None:
         def model_fn(inputs: Any, mode: str) -> Any:
             with nn.variable_scope("net"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import marshal
 import os
 import tempfile
 import time
 
 import pytest
 
+from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Driver, FileSlice
 from mox_core.storage.errors import (
     ChangedError,
@@ -59,6 +62,20 @@ class ObjectsTier(StorageBench):
         assert abs(info.mtime_ns / 1e9 - before) < 120, "mtime is not nanoseconds since the epoch"
         driver.put(f"{root}a", b"123456")
         assert driver.stat(f"{root}a").etag != info.etag
+
+    def test_another_process_may_have_a_driver_like_it(self, driver: Driver, root: str) -> None:
+        """What `recipe` says can be sent to another process, and leads to the same store."""
+        recipe = driver.recipe()
+        if recipe is None:
+            pytest.skip("this driver cannot be made again in another process")
+        driver.put(f"{root}a", b"content")
+        module, _, name = recipe.factory.partition(":")
+        settings = Settings(**marshal.loads(marshal.dumps(vars(recipe.settings))))
+        again: Driver = getattr(importlib.import_module(module), name)(recipe.scheme, settings)
+        try:
+            assert again.stat(f"{root}a") == driver.stat(f"{root}a")
+        finally:
+            again.close()
 
     def test_digest_is_of_the_content(self, driver: Driver, root: str) -> None:
         """A digest that the store vouches for is right."""
