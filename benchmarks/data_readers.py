@@ -405,6 +405,21 @@ def tf_hand(job, load):
     return drain(make)
 
 
+@reader("tf nothing", "mox")
+def tf_nothing(job):
+    """Names and labels alone: what a pipeline costs besides reading and decoding."""
+    import mox_tf as mox
+
+    return drain(lambda: raw(mox, job).get(["image_name", "label"]))
+
+
+@reader("tf nothing", "tf.data by hand")
+def tf_nothing_hand(job):
+    import tensorflow as tf
+
+    return tf_hand(job, tf.strings.length)
+
+
 @reader("tf bytes", "mox")
 def tf_bytes(job):
     import mox_tf as mox
