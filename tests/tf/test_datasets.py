@@ -155,6 +155,11 @@ def test_a_remainder_can_be_dropped_and_shapes_are_known(meta):
         assert (images.shape.as_list(), labels.shape.as_list()) == ([5, 8, 8, 3], [5])
 
 
+def test_a_batch_may_be_larger_than_what_is_read_ahead(meta):
+    rows = raw(meta, ["label"], num_epochs=300, batch_size=3000)
+    assert [len(labels) for (labels,) in rows] == [3000, 600]
+
+
 READERS = {
     "tensorflow": {},
     "one thread": {"num_readers": 1, "preprocess_threads": 1, "private_num_threads": 1},

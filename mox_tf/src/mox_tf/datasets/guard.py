@@ -20,6 +20,8 @@ from mox_tf.tf1 import as_it_is, tf
 
 __all__ = ["guarded"]
 
+_BATCHES_AHEAD = 1
+
 
 def guarded(
     dataset: Any,
@@ -97,7 +99,9 @@ def guarded(
         return dataset.map(_without_position)
     dataset = dataset.ignore_errors()
     if batch_size is not None:
-        dataset = dataset.batch(batch_size)
+        # Images are decoded on while what follows waits for a thread of the same pool.
+        dataset = dataset.batch(batch_size).prefetch(_BATCHES_AHEAD)
+        position.in_batches = (_BATCHES_AHEAD + 2) * batch_size
     dataset = dataset.concatenate(_end(dataset, position.end))
     dataset = dataset.scan(tf.constant(-1, tf.int64), check)
     if position.count is not None:

@@ -24,7 +24,7 @@ _TOGETHER = 16
 _PATHS_TOGETHER = 256
 
 _UNDERWAY = 1024
-"""More samples than are ever on their way through a pipeline."""
+"""More samples than are ever on their way through a pipeline, besides those in batches."""
 
 _NEVER = 2**62
 
@@ -44,6 +44,7 @@ class Position:
 
     Attributes:
         patient: whether to go on until a whole epoch was in vain.
+        in_batches: how many samples wait in batches, at most.
         errors: position -> why the sample there could not be read.
         failure: what ended the reading altogether.
         handed_out: how many samples were.
@@ -54,6 +55,7 @@ class Position:
         self._order = order
         self._total = total
         self.patient = False
+        self.in_batches = 0
         self.errors: dict[int, SampleError] = {}
         self.failure: Exception | None = None
         self.handed_out = 0
@@ -87,7 +89,7 @@ class Position:
             DataError: very many were, and none came through.
         """
         self.handed_out += some
-        enough = _UNDERWAY + (len(self._order) if self.patient else 0)
+        enough = _UNDERWAY + self.in_batches + (len(self._order) if self.patient else 0)
         if not self.arrived and self.handed_out > enough:
             raise DataError("no sample can be read")
 
