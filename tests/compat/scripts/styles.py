@@ -146,8 +146,12 @@ def hooks_of_tensorflow():
     return mox.ModelSpec(loss=spec.loss, log_info=spec.log_info, hooks=hooks)
   mox.run(input_fn=batches, model_fn=model_fn, optimizer_fn=sgd,
           run_mode=mox.ModeKeys.TRAIN, max_number_of_steps=100)
-  # One hook for each of the two towers.
-  assert seen == ['begin'] * 2 + [0, 0, 1, 1, 2, 2, 3, 3] + ['end'] * 2, seen
+  # One hook for each of the two towers. Whether a value that a hook asks for is read before or
+  # after the update of the same step, TensorFlow leaves open.
+  steps = seen[2:-2]
+  assert seen[:2] == ['begin'] * 2 and seen[-2:] == ['end'] * 2, seen
+  assert len(steps) == 8, seen
+  assert all(n // 2 <= step <= n // 2 + 1 for n, step in enumerate(steps)), seen
 
 
 @style
