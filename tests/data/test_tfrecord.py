@@ -65,6 +65,15 @@ def test_numbers_that_are_not_packed_are_read():
     assert parse_example(b"\x0a" + bytes([len(message)]) + message)["n"].tolist() == [5, 6]
 
 
+def test_a_number_of_more_than_64_bits_is_an_error():
+    values = b"\x0a\x0a" + b"\xff" * 9 + b"\x7f"
+    feature = b"\x1a" + bytes([len(values)]) + values
+    entry = b"\x0a\x01n\x12" + bytes([len(feature)]) + feature
+    message = b"\x0a" + bytes([len(entry)]) + entry
+    with pytest.raises(DataError, match="is no tf.Example"):
+        parse_example(b"\x0a" + bytes([len(message)]) + message)
+
+
 @pytest.mark.parametrize("cut", [1, 5, 20, 40])
 def test_what_is_no_example_is_an_error(cut):
     whole = format_example({"a": b"x" * 20, "b": [1, 2, 3]})
