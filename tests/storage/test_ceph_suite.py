@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import pytest
 from servers.ceph import TOOLS, radosgw
+from servers.limits import LimitedSuite
 from servers.object_store import ACCESS_KEY, SECRET_KEY
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import DriverFactory
-from mox_core.testing import StorageSuite
 
 pytest.importorskip("boto3")
 pytest.importorskip("obs")
@@ -47,21 +47,12 @@ def ceph_settings() -> Iterator[Settings]:
         yield settings
 
 
-class _Ceph(StorageSuite):
-    fast = "1"
+class _Ceph(LimitedSuite):
     many = 1101
     cannot: ClassVar[dict[str, str]] = {
         "test_abort": "Ceph answers 500 to the completion of an aborted upload",
         "test_list_levels": "Ceph's HEAD has whole seconds, its listing has fractions",
     }
-
-    @pytest.fixture(autouse=True)
-    def way(self, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-        monkeypatch.setenv("MOX_FILE_FASTPATH", self.fast)
-        name = request.node.name
-        reason = self.cannot.get(name) or self.cannot.get(name.partition("[")[0])
-        if reason:
-            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
     @pytest.fixture
     def settings(self, ceph_settings: Settings) -> Settings:

@@ -7,31 +7,17 @@ from dataclasses import replace
 from typing import ClassVar
 
 import pytest
+from servers.limits import LimitedSuite
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Driver, DriverFactory
-from mox_core.testing import StorageSuite
 
 pytest.importorskip("boto3")
 
 from mox_storage_s3.driver import make_driver  # noqa: E402
 
 
-class _S3(StorageSuite):
-    """What all servers have in common."""
-
-    fast = "1"
-    # What a server cannot do, test by test: each must fail, or it does not belong here.
-    cannot: ClassVar[dict[str, str]] = {}
-
-    @pytest.fixture(autouse=True)
-    def way(self, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-        monkeypatch.setenv("MOX_FILE_FASTPATH", self.fast)
-        name = request.node.name
-        reason = self.cannot.get(name) or self.cannot.get(name.partition("[")[0])
-        if reason:
-            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-
+class _S3(LimitedSuite):
     @pytest.fixture
     def factory(self) -> DriverFactory:
         return make_driver
