@@ -109,3 +109,10 @@ def test_every_argument_of_run_is_in_the_docs():
     text = (DOCS / "run.md").read_text()
     for name in inspect.signature(run).parameters:
         assert f"| `{name}` |" in text, name
+
+
+def test_every_distribution_carries_the_license():
+    repository = DOCS.parent
+    for project in repository.glob("mox_*/pyproject.toml"):
+        license = project.with_name("LICENSE").read_text()
+        assert license == (repository / "LICENSE").read_text(), project.parent.name
