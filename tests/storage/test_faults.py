@@ -282,7 +282,6 @@ class TestAnswers:
             api.remove(f"{url}/d", recursive=True)
         assert store.get("d/a") is None and store.get("d/forbidden") == b""
 
-
     def test_nothing_is_left_where_a_listing_shifts(self, store, url, scheme):
         if scheme == "obs":
             pytest.skip("OBS pages by key")

@@ -281,7 +281,7 @@ def rename(source: Location, target: Location) -> None:
     _check_directory_target(target)
     if _moved(source.driver, source, target, source.directory, target.directory):
         return
-    copied = [source.directory]
+    copied: list[str] = []
 
     def note(_: str, info: ObjectInfo) -> bool:
         copied.append(info.path)

@@ -236,9 +236,10 @@ def delete_directory(
 ) -> None:
     """Deletes a directory with everything in it.
 
-    Files are deleted while the listing goes on, and there are servers that then skip some: a page
-    is cut by position, or a walk through folders ends where one of them vanishes. So all is listed
-    again, until one listing was complete before its first file was deleted.
+    A directory is listed while it is deleted, several batches at a time, and there are servers that
+    miss some then: a page is cut by position; a delete that meets the end of another folder is
+    answered as done, and is not (`rclone serve s3`). So all is listed again, until what was listed
+    was a single batch.
 
     Args:
         driver: of the store.
