@@ -174,7 +174,11 @@ class TorchProgram(EagerProgram[Batch]):
                     specs.append(spec)
                     if trainer:
                         losses += spec.losses
-                        trainer.backward(spec.losses, last=number == whole)
+                        try:
+                            trainer.backward(spec.losses, last=number == whole)
+                        except Exception:
+                            RULES.check(spec, mode)  # the first call's was checked, later ones not
+                            raise
                 if fetch.outputs:
                     results.outputs += map(_outputs, specs)
                 if trainer:
