@@ -235,7 +235,7 @@ def _elements(
 def fed(start: Callable[[], Iterable[Any]], specs: Mapping[str, Any]) -> Any:
     """A data set of what Python iterates over.
 
-    `from_generator` does the same, but makes all of a pipeline slower: reading files behind it takes
+    `from_generator` does the same, but slows down all of a pipeline: reading files behind it takes
     half as much CPU time again.
 
     Args:
