@@ -26,6 +26,7 @@ pytest.importorskip("boto3")
 pytest.importorskip("obs")
 
 PART = 5 << 20
+NOTHING_FAILED = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<DeleteResult/>"
 
 
 @pytest.fixture(params=["s3", "obs"])
@@ -280,6 +281,24 @@ class TestAnswers:
         with pytest.raises(MoxFileRespException, match="forbidden"):
             api.remove(f"{url}/d", recursive=True)
         assert store.get("d/a") is None and store.get("d/forbidden") == b""
+
+    def test_nothing_is_left_where_a_listing_shifts(self, store, url, scheme):
+        if scheme == "obs":
+            pytest.skip("OBS pages by key")
+        store.shifting = True
+        for number in range(2500):
+            store.put(f"d/{number:04}", b"")
+        store.put("d2", b"")
+        api.remove(f"{url}/d", recursive=True)
+        assert list(store.buckets["bucket"]) == ["d2"]
+
+    def test_a_delete_that_never_ends_says_so(self, store, url):
+        """The server claims to delete, and does not."""
+        for number in range(1002):
+            store.put(f"d/{number:04}", b"")
+        store.fail("raw", match="delete", times=-1, body=NOTHING_FAILED)
+        with pytest.raises(OSError, match="not empty.*bucket/d"):
+            api.remove(f"{url}/d", recursive=True)
 
 
 class TestDeadEndpoints:

@@ -344,6 +344,16 @@ def test_a_rename_that_fails_keeps_the_source(store: FlakyDriver, tmp_path: Path
     assert file.list_directory(str(tmp_path / "d")) == ["a", "b", "c"]
 
 
+def test_what_comes_during_a_rename_is_not_lost(store: FlakyDriver, tmp_path: Path) -> None:
+    for name in "ab":
+        file.write(f"flaky://x/d/{name}", name)
+    store.put("x/d/", b"")
+    store.before["fetch"] = lambda _: store.put("x/d/late", b"new")
+    file.rename("flaky://x/d", str(tmp_path / "d"))
+    assert file.list_directory(str(tmp_path / "d")) == ["a", "b"]
+    assert list(store.store.objects) == ["x/d/late"]
+
+
 def test_listings_are_not_collected(store: FlakyDriver) -> None:
     """An endless listing can be looked at, and summed up page by page."""
     pages = 0

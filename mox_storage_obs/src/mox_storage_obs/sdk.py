@@ -27,10 +27,10 @@ from mox_core.storage.errors import (
     Resp,
     TransientError,
 )
+from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import Endpoint
 from mox_core.storage.http.sdk import SdkDriver, body_stream
 from mox_core.storage.http.signers import Credentials
-from mox_core.storage.http.times import http_time_ns
 from mox_storage_obs.driver import CAPABILITIES, CAPABILITIES_V2
 
 __all__ = ["ObsSdkDriver"]
@@ -80,7 +80,7 @@ class ObsSdkDriver(SdkDriver):
             self._call(path, self._obs.headBucket, bucket)
             return ObjectInfo(path)
         answer = self._call(path, self._obs.getObjectMetadata, bucket, key)
-        return _info(path, answer.body.contentLength, answer.header)
+        return self._info(path, answer)
 
     def list(
         self, prefix: str, *, recursive: bool, limit: int = 0
@@ -123,10 +123,10 @@ class ObsSdkDriver(SdkDriver):
                 return
             marker = page.next_marker or max(entry.path for entry in entries).partition("/")[2]
 
-    def fetch_some(
+    def get_object(
         self, path: str, sink: Sink, *, start: int, length: int | None, etag: str
     ) -> ObjectInfo:
-        """See `SdkDriver.fetch_some`."""
+        """See `ObjectStoreDriver.get_object`."""
         bucket, _, key = path.partition("/")
         headers = GetObjectHeader()
         if start or length is not None:
@@ -141,10 +141,8 @@ class ObsSdkDriver(SdkDriver):
             whole = said.get("content-range", f"bytes {start}-/{left}")
             if not whole.startswith(f"bytes {start}-") or (headers.range and answer.status != 206):
                 raise MoxFileRespException(f"{self.url(path)}: the server ignores ranges")
-            info = _info(path, int(whole.rpartition("/")[2]), answer.header)
-            if etag and info.etag != etag:
-                raise ChangedError(f"{self.url(path)} was replaced by another version")
-            sink.begin(info)
+            info = self._info(path, answer)
+            self.begin(sink, info, etag)
             while chunk := self._read(path, stream):
                 left -= len(chunk)
                 sink.write(memoryview(chunk))
@@ -163,15 +161,11 @@ class ObsSdkDriver(SdkDriver):
         except Exception as error:  # the SDK raises bare exceptions
             raise TransientError(f"{self.url(path)}: {error}") from error
 
-    def put(
-        self, path: str, body: Body, *, if_match: str = "", if_absent: bool = False
-    ) -> ObjectInfo:
-        """See `Driver.put`."""
+    def put_object(self, path: str, body: Body, *, if_match: str, if_absent: bool) -> ObjectInfo:
+        """See `ObjectStoreDriver.put_object`."""
         if if_match or if_absent:
             raise self._unsupported("put conditionally", path)
         bucket, _, key = path.partition("/")
-        if not key:
-            return self.stat(path)
         headers = PutObjectHeader(contentLength=len(body))
         answer = self._call(
             path, self._obs.putContent, bucket, key, body_stream(body), headers=headers
@@ -182,10 +176,8 @@ class ObsSdkDriver(SdkDriver):
         """See `SdkDriver.delete_one`."""
         self._call(path, self._obs.deleteObject, *path.split("/", 1))
 
-    def copy(self, source: str, target: str, *, etag: str = "") -> ObjectInfo:
-        """See `Driver.copy`."""
-        if source == target:
-            return self.stat(source)
+    def copy_object(self, source: str, target: str, *, etag: str) -> ObjectInfo:
+        """See `ObjectStoreDriver.copy_object`."""
         headers = CopyObjectHeader(if_match=etag) if etag else None
         answer = self._call(
             source,
@@ -269,6 +261,9 @@ class ObsSdkDriver(SdkDriver):
         """See `Driver.close`."""
         self._obs.close()
 
+    def _info(self, path: str, answer: Any) -> ObjectInfo:
+        return self.info(path, dict(answer.header), "")  # the SDK takes the prefix off
+
     def _body(self, path: str, answer: Any) -> Any:
         """The SDK gives no body where it could not parse what came."""
         if answer.body is None:
@@ -297,18 +292,8 @@ class ObsSdkDriver(SdkDriver):
                 answer.errorMessage or "",
                 answer.requestId or "",
             )
-            raise self.refused(path, resp, retry_after=after)
+            raise refusal(url, resp, retry_after=after)
         return answer
-
-
-def _info(path: str, size: int, headers: Sequence[tuple[str, str]]) -> ObjectInfo:
-    said = dict(headers)
-    etag = said.get("etag", "").strip('"')
-    # The ETag is an MD5 when the object came by a single PUT and no key of the store's hides it.
-    plain = len(etag) == 32 and "object-type" not in said
-    hidden = any(name.startswith("server-side-encryption") for name in said)
-    digest = f"md5:{etag}" if plain and not hidden else ""
-    return ObjectInfo(path, size, http_time_ns(said.get("last-modified", "")), etag, digest)
 
 
 def _local_time_ns(text: str | None) -> int:

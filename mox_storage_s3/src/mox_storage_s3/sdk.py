@@ -24,12 +24,12 @@ from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body, ObjectInfo, Sink
 from mox_core.storage.errors import (
     AccessDeniedError,
-    ChangedError,
     MoxFileNotExistsException,
     MoxFileRespException,
     Resp,
     TransientError,
 )
+from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import CONNECT_TIMEOUT, READ_TIMEOUT
 from mox_core.storage.http.sdk import SdkDriver, body_stream
 from mox_storage_s3.driver import CAPABILITIES, DEFAULT_REGION, is_path_style
@@ -100,7 +100,7 @@ class Boto3Driver(SdkDriver):
             if not key:
                 self._s3.head_bucket(Bucket=bucket)
                 return ObjectInfo(path)
-            return _info(path, self._s3.head_object(Bucket=bucket, Key=key))
+            return self._info(path, self._s3.head_object(Bucket=bucket, Key=key))
 
     def list(
         self, prefix: str, *, recursive: bool, limit: int = 0
@@ -145,10 +145,10 @@ class Boto3Driver(SdkDriver):
         with self._errors(prefix):
             return call(**asked)
 
-    def fetch_some(
+    def get_object(
         self, path: str, sink: Sink, *, start: int, length: int | None, etag: str
     ) -> ObjectInfo:
-        """See `SdkDriver.fetch_some`."""
+        """See `ObjectStoreDriver.get_object`."""
         bucket, _, key = path.partition("/")
         asked = {"Bucket": bucket, "Key": key}
         if start or length is not None:
@@ -158,14 +158,12 @@ class Boto3Driver(SdkDriver):
         with self._errors(path):
             answer = self._s3.get_object(**asked)
         with answer["Body"] as body:
-            info = _info(path, answer)
-            if etag and info.etag != etag:
-                raise ChangedError(f"{self.url(path)} was replaced by another version")
+            info = self._info(path, answer)
             if "Range" in asked and not answer.get("ContentRange", "").startswith(
                 f"bytes {start}-"
             ):
                 raise MoxFileRespException(f"{self.url(path)}: the server ignores ranges")
-            sink.begin(info)
+            self.begin(sink, info, etag)
             while True:
                 with self._errors(path):
                     chunk = body.read(_CHUNK)
@@ -173,27 +171,16 @@ class Boto3Driver(SdkDriver):
                     return info
                 sink.write(memoryview(chunk))
 
-    def put(
-        self, path: str, body: Body, *, if_match: str = "", if_absent: bool = False
-    ) -> ObjectInfo:
-        """See `Driver.put`."""
+    def put_object(self, path: str, body: Body, *, if_match: str, if_absent: bool) -> ObjectInfo:
+        """See `ObjectStoreDriver.put_object`."""
         bucket, _, key = path.partition("/")
-        if not key:
-            return self.stat(path)
         asked: dict[str, Any] = {"Bucket": bucket, "Key": key, "ContentLength": len(body)}
         if if_match:
-            asked["IfMatch"] = f'"{if_match}"'
+            asked["IfMatch"] = if_match
         if if_absent:
             asked["IfNoneMatch"] = "*"
-        try:
-            with self._errors(path):
-                answer = self._s3.put_object(Body=body_stream(body), **asked)
-        except ChangedError:
-            if not if_match:
-                raise
-            asked["IfMatch"] = if_match  # Ceph compares it with an ETag without quotes
-            with self._errors(path):
-                answer = self._s3.put_object(Body=body_stream(body), **asked)
+        with self._errors(path):
+            answer = self._s3.put_object(Body=body_stream(body), **asked)
         return ObjectInfo(path, len(body), 0, answer.get("ETag", "").strip('"'))
 
     def delete_one(self, path: str) -> None:
@@ -202,10 +189,8 @@ class Boto3Driver(SdkDriver):
         with self._errors(path):
             self._s3.delete_object(Bucket=bucket, Key=key)
 
-    def copy(self, source: str, target: str, *, etag: str = "") -> ObjectInfo:
-        """See `Driver.copy`."""
-        if source == target:
-            return self.stat(source)
+    def copy_object(self, source: str, target: str, *, etag: str) -> ObjectInfo:
+        """See `ObjectStoreDriver.copy_object`."""
         bucket, _, key = target.partition("/")
         with self._errors(source):
             answer = self._s3.copy_object(Bucket=bucket, Key=key, **_copy_source(source, etag))
@@ -283,6 +268,9 @@ class Boto3Driver(SdkDriver):
         """See `Driver.close`."""
         self._s3.close()
 
+    def _info(self, path: str, answer: dict[str, Any]) -> ObjectInfo:
+        return self.info(path, answer["ResponseMetadata"]["HTTPHeaders"], "x-amz-")
+
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:
         """Turns boto3's exceptions into those of the contract."""
@@ -300,7 +288,7 @@ class Boto3Driver(SdkDriver):
                 meta.get("RequestId", ""),
             )
             after = meta.get("HTTPHeaders", {}).get("retry-after", "")
-            raise self.refused(path, resp, retry_after=after) from error
+            raise refusal(url, resp, retry_after=after) from error
         except NoCredentialsError as error:
             raise AccessDeniedError(f"there are no credentials for {url}") from error
         except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
@@ -322,13 +310,3 @@ def _time_ns(time: datetime | None) -> int:
         return 0
     elapsed = time - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (elapsed.days * 86400 + elapsed.seconds) * 1_000_000_000 + elapsed.microseconds * 1000
-
-
-def _info(path: str, answer: dict[str, Any]) -> ObjectInfo:
-    etag = answer.get("ETag", "").strip('"')
-    size = answer["ContentLength"]
-    if "ContentRange" in answer:
-        size = int(answer["ContentRange"].rpartition("/")[2])
-    plain = len(etag) == 32 and answer.get("ServerSideEncryption") in (None, "AES256")
-    digest = f"md5:{etag}" if plain and "SSECustomerAlgorithm" not in answer else ""
-    return ObjectInfo(path, size, _time_ns(answer.get("LastModified")), etag, digest)

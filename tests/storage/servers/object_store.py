@@ -67,7 +67,12 @@ class Fault:
 
 
 class ObjectStore:
-    """The server: `with ObjectStore() as store: store.url`."""
+    """The server: `with ObjectStore() as store: store.url`.
+
+    Attributes:
+        shifting: Whether pages of a listing are cut by position; those after the first wait until
+            something was deleted, so that the listing misses keys for certain.
+    """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, api: str = "3.0") -> None:
         self.buckets: dict[str, dict[str, Stored]] = {"bucket": {}}
@@ -79,6 +84,9 @@ class ObjectStore:
         self.closing = threading.Event()
         self.lock = threading.RLock()
         self.clock_offset = 0.0
+        self.shifting = False
+        self.deleted = False
+        self.changed = threading.Condition(self.lock)
         self.api = api
         store = self
 
@@ -112,6 +120,7 @@ class ObjectStore:
             self.buckets = {"bucket": {}}
             self.uploads, self.faults, self.requests, self.schemes = {}, [], [], set()
             self.clock_offset = 0.0
+            self.shifting = self.deleted = False
 
     def fail(self, kind: str, **how: object) -> None:
         with self.lock:
@@ -570,6 +579,8 @@ class Handler(BaseHTTPRequestHandler):
                 errors += f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code></Error>"
             else:
                 self.objects.pop(key, None)
+        self.store.deleted = True
+        self.store.changed.notify_all()
         self.answer_xml("DeleteResult", errors)
 
     def list_objects(self, _: bytes) -> None:
@@ -580,9 +591,11 @@ class Handler(BaseHTTPRequestHandler):
         after = query.get("continuation-token" if version2 else "marker", "")
         encode = quote if query.get("encoding-type") == "url" else escape
         inner, count, last, truncated, seen = "", 0, "", False, ""
-        for key in sorted(self.objects, key=lambda k: k.encode()):
-            if not key.startswith(prefix):
-                continue
+        keys = sorted((k for k in self.objects if k.startswith(prefix)), key=str.encode)
+        if self.store.shifting:
+            self.list_by_position(keys, int(after or 0))
+            return
+        for key in keys:
             stop = key.find(delimiter, len(prefix)) if delimiter else -1
             group = key[: stop + len(delimiter)] if stop >= 0 else ""
             name = group or key
@@ -604,6 +617,17 @@ class Handler(BaseHTTPRequestHandler):
         elif truncated and delimiter:
             inner += f"<NextMarker>{encode(last)}</NextMarker>"
         self.answer_xml("ListBucketResult", inner)
+
+    def list_by_position(self, keys: list[str], start: int) -> None:
+        if start:
+            self.store.changed.wait_for(lambda: self.store.deleted, timeout=30)
+            keys = [key for key in keys if key in self.objects]
+        inner = "".join(contents(key, self.objects[key], quote) for key in keys[start:][:1000])
+        truncated = len(keys) > start + 1000
+        inner += f"<IsTruncated>{str(truncated).lower()}</IsTruncated>"
+        if truncated:
+            inner += f"<NextContinuationToken>{start + 1000}</NextContinuationToken>"
+        self.answer_xml("ListBucketResult", inner + "<EncodingType>url</EncodingType>")
 
 
 def contents(key: str, stored: Stored, encode: Callable[[str], str]) -> str:

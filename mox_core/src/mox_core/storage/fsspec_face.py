@@ -121,7 +121,7 @@ class MoxFileSystem(AbstractFileSystem):  # type: ignore[misc]
             elif not recursive:
                 self.rmdir(each)
             else:
-                tree.delete(location.driver, tree.under(location.driver, location.directory))
+                tree.delete_directory(location.driver, location.directory)
 
     def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         """Copies a file within the store; a directory becomes an empty directory."""

@@ -281,13 +281,19 @@ def rename(source: Location, target: Location) -> None:
     _check_directory_target(target)
     if _moved(source.driver, source, target, source.directory, target.directory):
         return
-    copy_directory(source, target)
+    copied: list[str] = []
+
+    def note(_: str, info: ObjectInfo) -> bool:
+        copied.append(info.path)
+        return True
+
+    copy_directory(source, target, select=note)
     if source.is_local:
         import shutil
 
         shutil.rmtree(source.path)
-    else:
-        tree.delete(source.driver, tree.under(source.driver, source.directory))
+    else:  # not what came meanwhile
+        tree.delete(source.driver, copied)
 
 
 def _moved(driver: object, source: Location, target: Location, old: str, new: str) -> bool:

@@ -45,7 +45,8 @@ def listed_jobs(
 ) -> Iterator[Job]:
     """The files and directories of a copy, as the listing of the source brings them.
 
-    Directories end in `/`. The names of `file_list` may be relative to the source or start with it.
+    Directories end in `/`; `select` is asked about the source itself, too, as `""`. The names of
+    `file_list` may be relative to the source or start with it.
 
     Raises:
         MoxFileNotExistsException: there is no such source directory.
@@ -63,7 +64,7 @@ def listed_jobs(
         for info in page:
             some = True
             rel = info.path[len(folder) :]
-            if rel and (select is None or select(rel, info)):
+            if (select is None or select(rel, info)) and rel:
                 yield Job(info.path, goal + rel, info)
     if not some and not source.is_bucket:
         raise tree.missing(source, "directory")

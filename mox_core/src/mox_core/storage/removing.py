@@ -18,6 +18,7 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
 
     Raises:
         CopyError: some could not be removed; all others were.
+        OSError: others go on writing to the directory.
     """
     driver = location.driver
     linked = location.is_local and os.path.islink(location.path.rstrip("/"))
@@ -38,7 +39,7 @@ def remove(location: Location, *, recursive: bool, done: Callable[[int], object]
         return
     if not driver.capabilities.directories and not location.path.rstrip("/"):
         raise OSError(errno.EINVAL, "a bucket must be named", location.url)
-    tree.delete(driver, tree.under(driver, location.directory), done=done)
+    tree.delete_directory(driver, location.directory, done=done)
 
 
 def _remove_file(location: Location, done: Callable[[int], object]) -> None:

@@ -6,6 +6,7 @@ An object store has no directories, only keys. Here a directory exists when it h
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -27,6 +28,7 @@ __all__ = [
     "Scan",
     "children",
     "delete",
+    "delete_directory",
     "describe",
     "glob",
     "is_directory",
@@ -39,6 +41,9 @@ BATCH = 1000
 
 DELETIONS = 4
 """Batches that are deleted at the same time."""
+
+PASSES = 5
+"""How often a directory is listed and emptied before it counts as one that others fill."""
 
 
 class FileStat(NamedTuple):
@@ -226,10 +231,39 @@ def walk(location: Location, *, topdown: bool = True) -> Iterator[tuple[str, lis
         yield url, directories, files
 
 
-def delete(
-    driver: Driver, infos: Iterable[str], *, done: Callable[[int], object] = lambda count: None
+def delete_directory(
+    driver: Driver, folder: str, *, done: Callable[[int], object] = lambda count: None
 ) -> None:
+    """Deletes a directory with everything in it.
+
+    A directory is listed while it is deleted, several batches at a time, and there are servers that
+    miss some then: a page is cut by position; a delete that meets the end of another folder is
+    answered as done, and is not (`rclone serve s3`). So all is listed again, until what was listed
+    was a single batch.
+
+    Args:
+        driver: of the store.
+        folder: path that ends in `/`.
+        done: is told how many were deleted.
+
+    Raises:
+        CopyError: some could not be deleted.
+        OSError: there are still files after several passes.
+    """
+    for _ in range(PASSES):
+        if delete(driver, under(driver, folder), done=done) <= BATCH:
+            return
+    why = f"is not empty after {PASSES} passes: files keep coming, or the server keeps them"
+    raise OSError(errno.ENOTEMPTY, why, driver.url(folder))
+
+
+def delete(
+    driver: Driver, paths: Iterable[str], *, done: Callable[[int], object] = lambda count: None
+) -> int:
     """Deletes files as they come, several batches at a time, and directories last, deepest first.
+
+    Returns:
+        How many paths there were.
 
     Raises:
         CopyError: some could not be deleted; all others were.
@@ -252,11 +286,13 @@ def delete(
             refused.append(error)
 
     directories: list[str] = []
+    count = 0
     with Pool(DELETIONS, interrupt=driver.interrupt) as pool:
         retry = driver.retry.until(pool.stop)
-        for batch in _batches(infos, directories if driver.capabilities.directories else None):
+        for batch in _batches(paths, directories if driver.capabilities.directories else None):
             if refused:
                 break
+            count += len(batch)
             if len(batch) < BATCH and not pool.busy:
                 task(batch)  # the only one: a thread would cost more than it gains
             else:
@@ -268,6 +304,7 @@ def delete(
         flush(directories[at : at + BATCH])
     if failures:
         raise CopyError.of("could not remove", failures)
+    return count + len(directories)
 
 
 def _batches(paths: Iterable[str], directories: list[str] | None) -> Iterator[list[str]]:

@@ -164,16 +164,14 @@ class Client:
                 connection = self._pool.take(host, fresh=not request.idempotent)
             except OSError as error:
                 raise WireError(error) from error
-            reused = connection.used > 0
             try:
                 connection.set_timeout(request.timeout or self._endpoint.read_timeout)
                 connection.send(head, request.body)
                 return connection, connection.read_head(request.method)
             except OSError as error:
                 self._pool.discard(connection)
-                # The server may close an idle connection just when it is used again.
-                closed = isinstance(error, (ShortBodyError, ConnectionError))
-                if not (reused and closed) or connection.interrupted:
+                # An idle connection may be closed just when it is used again.
+                if not (connection.used > 1 and _was_closed(connection, error)):
                     raise WireError(error) from error
             except BaseException:
                 self._pool.discard(connection)
@@ -217,26 +215,32 @@ class Ahead:
         self._connection = connection
 
     def reply(self) -> Reply:
-        """The answer, as `Client.exchange` would give it: a lost request is sent again."""
+        """The answer, as `Client.exchange` would give it; asked again, the request is sent anew."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                head = connection.read_head(self._request.method)
-            except OSError as error:
-                self._client._pool.discard(connection)
-                if connection.interrupted:
-                    raise WireError(error) from error
-            else:
-                return self._client._receive(
-                    self._request, self._host, connection, head, None, None
-                )
-        return self._client.exchange(self._request)
+        if connection is None:
+            return self._client.exchange(self._request)
+        try:
+            head = connection.read_head(self._request.method)
+        except BaseException as error:
+            self._client._pool.discard(connection)
+            if not isinstance(error, OSError):
+                raise
+            if not _was_closed(connection, error):
+                raise WireError(error) from error
+            return self._client.exchange(self._request)
+        return self._client._receive(self._request, self._host, connection, head, None, None)
 
     def close(self) -> None:
         """Do without the answer."""
         if self._connection is not None:
             self._client._pool.discard(self._connection)
             self._connection = None
+
+
+def _was_closed(connection: Connection, error: OSError) -> bool:
+    """Whether the server closed the connection before it answered."""
+    closed = isinstance(error, (ShortBodyError, ConnectionError))
+    return closed and not connection.interrupted
 
 
 def _promised(request: Request, head: Head) -> int:

@@ -6,53 +6,36 @@ import binascii
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import (
-    Body,
-    Capabilities,
-    Driver,
-    FileSlice,
-    ObjectInfo,
-    Recipe,
-    Sink,
-)
+from mox_core.storage.driver import Body, Capabilities, FileSlice, ObjectInfo, Recipe, Sink
 from mox_core.storage.errors import (
     AccessDeniedError,
-    ChangedError,
     MoxFileNotExistsException,
     MoxFileRespException,
     Resp,
     TransientError,
 )
 
-from .client import Ahead, Client, Reply, WireError
-from .connection import ProtocolError, SourceChangedError
-from .refusals import UnexpectedAnswerError, failure, is_unexpected, refusal
-from .replies import (
-    Listing,
-    complete_body,
-    delete_body,
-    next_token,
-    parse,
-    parse_listing,
-)
+from .base import ObjectStoreDriver
+from .client import Client, Reply, WireError
+from .connection import ProtocolError
+from .exchange import Exchange
+from .headers import etag_of, plain_md5
+from .listing import list_pages
+from .refusals import refusal
+from .replies import complete_body, delete_body, parse
 from .request import UNRESERVED, Request
-from .times import http_time_ns
 
 __all__ = ["Dialect", "HttpDriver"]
 
 _SMALL = 256 * 1024
 _SLOW_CALL = 600.0
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_T = TypeVar("_T")
-_Ahead: TypeAlias = "list[Ahead] | None"  # at most one, None for none ever
 _Failures: TypeAlias = list[tuple[str, Exception]]
 
 
@@ -74,7 +57,7 @@ class Dialect(NamedTuple):
     checksums: bool = False
 
 
-class HttpDriver(Driver):
+class HttpDriver(ObjectStoreDriver):
     """An object store over the data plane.
 
     Args:
@@ -101,6 +84,7 @@ class HttpDriver(Driver):
         self.capabilities = capabilities
         self._client = client
         self._dialect = dialect
+        self._exchange = Exchange(client, url=self.url, prefix=dialect.prefix)
         self._ask_checksum = {"x-amz-checksum-mode": "ENABLED"} if dialect.checksums else {}
 
     def recipe(self) -> Recipe | None:
@@ -111,82 +95,35 @@ class HttpDriver(Driver):
 
     def stat(self, path: str) -> ObjectInfo:
         """See `Driver.stat`."""
-        reply = self._exchange("HEAD", path, headers=dict(self._ask_checksum))
+        reply = self._exchange.ask("HEAD", path, headers=self._ask_checksum)
         return self._info(path, reply) if path.partition("/")[2] else ObjectInfo(path)
 
     def list(
         self, prefix: str, *, recursive: bool, limit: int = 0
     ) -> Iterator[Sequence[ObjectInfo]]:
         """See `Driver.list`."""
-        bucket, _, key = prefix.partition("/")
-        if not bucket:
+        if prefix.partition("/")[0]:
+            yield from list_pages(
+                prefix,
+                exchange=self._exchange,
+                retry=self.retry,
+                by_token=self._dialect.list_v2,
+                recursive=recursive,
+                limit=limit,
+                page_size=self.settings.list_max_keys or 1000,
+            )
+        else:
             yield self.retry.call(self._buckets)
-            return
-        size = min(self.settings.list_max_keys or 1000, limit or 1000, 1000)
-        query: dict[str, str | None] = {
-            "encoding-type": "url",
-            "max-keys": str(size),
-            "prefix": key,
-        }
-        if not recursive:
-            query["delimiter"] = "/"
-        if self._dialect.list_v2:
-            query["list-type"] = "2"
-        position = "continuation-token" if self._dialect.list_v2 else "marker"
-        count = 0
-        ahead: _Ahead = [] if self._dialect.list_v2 and not limit else None
-        try:
-            while True:
-                page = self.retry.call(self._page, bucket, query, what=prefix, ahead=ahead)
-                if page.entries:
-                    yield page.entries
-                count += len(page.entries)
-                if not page.next or 0 < limit <= count:
-                    return
-                if page.next == query.get(position):
-                    error = ProtocolError("the listing does not get any further")
-                    raise self._failed(prefix, error)
-                query[position] = page.next
-        finally:
-            _drop(ahead)
 
-    def _page(
-        self,
-        bucket: str,
-        query: Mapping[str, str | None],
-        *,
-        what: str,
-        ahead: _Ahead,
-    ) -> Listing:
-        """One page; with `ahead`, the request for the next one is sent before this one is read."""
-        sent = ahead.pop() if ahead else None
-        reply = self._exchange("GET", f"{bucket}/", query=dict(query), what=what, sent=sent)
-        token = "" if ahead is None else next_token(reply.body)
-        if ahead is not None and token:
-            following = {**query, "continuation-token": token}
-            ahead.append(self._client.ahead(Request("GET", bucket, query=following)))
-        page = None
-        try:
-            page = self._understand(what, lambda: parse_listing(reply.body, bucket=bucket))
-        finally:
-            if page is None or page.next != token:
-                _drop(ahead)
-        return page
+    def _buckets(self) -> Sequence[ObjectInfo]:
+        reply = self._exchange.ask("GET", "")
+        root = self._exchange.understand("", lambda: parse(reply.body))
+        return [ObjectInfo(f"{e.findtext('Name')}/") for e in root.iter("Bucket")]
 
-    def fetch(
-        self,
-        path: str,
-        sink: Sink,
-        *,
-        start: int = 0,
-        length: int | None = None,
-        etag: str = "",
+    def get_object(
+        self, path: str, sink: Sink, *, start: int, length: int | None, etag: str
     ) -> ObjectInfo:
-        """See `Driver.fetch`."""
-        if length == 0:
-            info = self.stat(path)
-            sink.begin(info)
-            return info
+        """See `ObjectStoreDriver.get_object`."""
         headers = {}
         if not start and length is None:
             headers.update(self._ask_checksum)
@@ -200,48 +137,27 @@ class HttpDriver(Driver):
 
         def begin(reply: Reply) -> None:
             info = self._info(path, reply)
-            if etag and info.etag and info.etag != etag:
-                raise ChangedError(f"{self.url(path)} was replaced by another version")
             infos.append(info)
-            sink.begin(info)
+            self.begin(sink, info, etag)
 
+        request = Request("GET", bucket, key, headers=headers)
         try:
-            reply = self._client.fetch(
-                Request("GET", bucket, key, headers=headers), begin=begin, write=sink.write
-            )
+            reply = self._client.fetch(request, begin=begin, write=sink.write)
         except WireError as error:
-            raise self._failed(path, error.reason, began=bool(infos)) from error
-        if infos:
-            return infos[0]
-        if reply.status == 416:
-            info = self.stat(path)
-            if etag and info.etag != etag:
-                raise ChangedError(f"{self.url(path)} was replaced by another version")
-            if start < info.size:
-                raise self._failed(path, ProtocolError("the server refuses a range that exists"))
-            sink.begin(info)
-            return info
-        raise self._refused(path, reply)
+            raise self._exchange.failed(path, error.reason, began=bool(infos)) from error
+        if not infos:
+            raise self._exchange.refused(path, reply)
+        return infos[0]
 
-    def put(
-        self, path: str, body: Body, *, if_match: str = "", if_absent: bool = False
-    ) -> ObjectInfo:
-        """See `Driver.put`."""
-        if path.endswith("/") and path.count("/") == 1:
-            return self.stat(path)  # a bucket is there or not; mox makes none
+    def put_object(self, path: str, body: Body, *, if_match: str, if_absent: bool) -> ObjectInfo:
+        """See `ObjectStoreDriver.put_object`."""
         headers = {}
         if if_match:
-            headers["if-match"] = f'"{if_match}"'
+            headers["if-match"] = if_match
         if if_absent:
             headers["if-none-match"] = "*"
-        try:
-            reply, etag = self._send(path, body, headers=headers)
-        except ChangedError:
-            if not if_match:
-                raise
-            # Ceph compares what it is sent with an ETag without quotes.
-            reply, etag = self._send(path, body, headers={"if-match": if_match})
-        return ObjectInfo(path, len(body), 0, etag)
+        reply = self._send(path, body, headers=headers)
+        return ObjectInfo(path, len(body), 0, etag_of(reply.headers))
 
     def delete_many(self, paths: Sequence[str]) -> Iterable[tuple[str, Exception]]:
         """See `Driver.delete_many`."""
@@ -262,30 +178,30 @@ class HttpDriver(Driver):
                 failures += self._delete_batch(bucket, left)
         return failures
 
-    def copy(self, source: str, target: str, *, etag: str = "") -> ObjectInfo:
-        """See `Driver.copy`."""
-        if source == target:
-            return self.stat(source)
+    def copy_object(self, source: str, target: str, *, etag: str) -> ObjectInfo:
+        """See `ObjectStoreDriver.copy_object`."""
         headers = self._copy_headers(source, etag)
-        reply = self._exchange("PUT", target, headers=headers, timeout=_SLOW_CALL, what=source)
+        reply = self._exchange.ask("PUT", target, headers=headers, timeout=_SLOW_CALL, about=source)
         return ObjectInfo(target, 0, 0, self._result_etag(target, reply))
 
     # ---- uploads in parts
 
     def begin_upload(self, path: str) -> str:
         """See `Driver.begin_upload`."""
-        reply = self._exchange("POST", path, query={"uploads": None})
-        upload = self._understand(path, lambda: parse(reply.body).findtext("UploadId"))
+        reply = self._exchange.ask("POST", path, query={"uploads": None})
+        upload = self._exchange.understand(path, lambda: parse(reply.body).findtext("UploadId"))
         if not upload:
-            raise self._failed(path, ProtocolError("the server gave no upload id"))
+            raise self._exchange.failed(path, ProtocolError("the server gave no upload id"))
         return upload
 
     def upload_part(self, path: str, upload: str, number: int, body: Body) -> str:
         """See `Driver.upload_part`."""
         query = {"partNumber": str(number), "uploadId": upload}
-        _, etag = self._send(path, body, query=query)
+        etag = etag_of(self._send(path, body, query=query).headers)
         if not etag:
-            raise self._failed(path, ProtocolError(f"the server gave no ETag for part {number}"))
+            raise self._exchange.failed(
+                path, ProtocolError(f"the server gave no ETag for part {number}")
+            )
         return etag
 
     def copy_part(
@@ -303,14 +219,14 @@ class HttpDriver(Driver):
         headers = self._copy_headers(source, etag)
         headers[f"{self._dialect.prefix}copy-source-range"] = f"bytes={start}-{start + length - 1}"
         query = {"partNumber": str(number), "uploadId": upload}
-        reply = self._exchange(
-            "PUT", path, query=query, headers=headers, timeout=_SLOW_CALL, what=source
+        reply = self._exchange.ask(
+            "PUT", path, query=query, headers=headers, timeout=_SLOW_CALL, about=source
         )
         return self._result_etag(path, reply)
 
     def complete_upload(self, path: str, upload: str, parts: Sequence[str]) -> ObjectInfo:
         """See `Driver.complete_upload`."""
-        reply = self._exchange(
+        reply = self._exchange.ask(
             "POST",
             path,
             query={"uploadId": upload},
@@ -323,14 +239,14 @@ class HttpDriver(Driver):
     def abort_upload(self, path: str, upload: str) -> None:
         """See `Driver.abort_upload`."""
         with suppress(MoxFileNotExistsException):
-            self._exchange("DELETE", path, query={"uploadId": upload})
+            self._exchange.ask("DELETE", path, query={"uploadId": upload})
 
     def append(self, path: str, body: Body, *, position: int) -> int:
         """See `Driver.append`."""
         if not self._dialect.append:
             raise self._unsupported("append", path)
         query = {"append": None, "position": str(position)}
-        reply, _ = self._send(path, body, query=query, method="POST")
+        reply = self._send(path, body, query=query, method="POST")
         following = reply.headers.get(f"{self._dialect.prefix}next-append-position", "")
         return int(following) if following.isdecimal() else position + len(body)
 
@@ -352,11 +268,11 @@ class HttpDriver(Driver):
         body: Body,
         *,
         query: Mapping[str, str | None] | None = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         method: str = "PUT",
-    ) -> tuple[Reply, str]:
+    ) -> Reply:
         """Send content with a digest that the server checks, and check the one it answers."""
-        headers = headers or {}
+        headers = dict(headers or {})
         if isinstance(body, FileSlice) and body.size <= _SMALL:
             size, body = body.size, body.read_all()
             if len(body) != size:
@@ -370,20 +286,22 @@ class HttpDriver(Driver):
             digest = _digest("md5", body)
             headers["content-md5"] = _base64(digest)
             md5 = digest.hex()
-        reply = self._exchange(
+        reply = self._exchange.ask(
             method, path, query=query, headers=headers, body=body, payload_sha256=sha256
         )
-        etag = _etag(reply)
-        plain = _MD5.fullmatch(etag) and not self._encrypted(reply)
-        if md5 and plain and etag != md5 and method == "PUT":
+        arrived = plain_md5(reply.headers, self._dialect.prefix)
+        if md5 and arrived and arrived != md5 and method == "PUT":
             raise TransientError(
-                f"{self.url(path)} did not arrive as it was sent (MD5 {etag} instead of {md5})"
+                f"{self.url(path)} did not arrive as it was sent (MD5 {arrived} instead of {md5})"
             )
-        return reply, etag
+        return reply
+
+    def _info(self, path: str, reply: Reply) -> ObjectInfo:
+        return self.info(path, reply.headers, self._dialect.prefix)
 
     def _delete_one(self, path: str) -> _Failures:
         try:
-            self._exchange("DELETE", path)
+            self._exchange.ask("DELETE", path)
         except MoxFileNotExistsException as error:
             if error.resp and error.resp.errorCode == "NoSuchBucket":
                 raise
@@ -397,7 +315,7 @@ class HttpDriver(Driver):
             "content-md5": _base64(hashlib.md5(body).digest()),
             "content-type": "application/xml",
         }
-        reply = self._exchange(
+        reply = self._exchange.ask(
             "POST",
             f"{bucket}/",
             query={"delete": None},
@@ -408,9 +326,9 @@ class HttpDriver(Driver):
         if b"<Error>" not in reply.body:
             return []
         failures: _Failures = []
-        root = self._understand(bucket, lambda: parse(reply.body))
+        root = self._exchange.understand(bucket, lambda: parse(reply.body))
         if root.tag == "Error":
-            raise self._refused(bucket, reply)
+            raise self._exchange.refused(bucket, reply)
         for element in root.iter("Error"):
             path = f"{bucket}/{element.findtext('Key', '')}"
             code, message = element.findtext("Code", ""), element.findtext("Message", "")
@@ -425,134 +343,19 @@ class HttpDriver(Driver):
             headers[f"{prefix}copy-source-if-match"] = f'"{etag}"'
         return headers
 
-    def _buckets(self) -> Sequence[ObjectInfo]:
-        reply = self._exchange("GET", "")
-        root = self._understand("", lambda: parse(reply.body))
-        return [ObjectInfo(f"{e.findtext('Name')}/") for e in root.iter("Bucket")]
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str | None] | None = None,
-        headers: dict[str, str] | None = None,
-        body: Body | None = None,
-        payload_sha256: str | None = None,
-        timeout: float | None = None,
-        what: str = "",
-        sent: Ahead | None = None,
-    ) -> Reply:
-        """One request; anything but success raises, with a message about `what`."""
-        bucket, _, key = path.partition("/")
-        request = Request(
-            method,
-            bucket,
-            key,
-            query=query or {},
-            headers=headers or {},
-            body=body,
-            payload_sha256=payload_sha256,
-            idempotent=not (query and "append" in query),
-            timeout=timeout,
-        )
-        try:
-            reply = self._client.exchange(request) if sent is None else sent.reply()
-        except WireError as error:
-            raise self._failed(what or path, error.reason) from error
-        except SourceChangedError as error:
-            raise MoxFileRespException(f"{self.url(path)} was not written: {error}") from error
-        if 200 <= reply.status < 300:
-            return reply
-        raise self._refused(what or path, reply)
-
-    def _understand(self, path: str, read: Callable[[], _T]) -> _T:
-        try:
-            return read()
-        except ProtocolError as error:
-            raise self._failed(path, error) from error
-
-    def _info(self, path: str, reply: Reply) -> ObjectInfo:
-        """What the headers of GET or HEAD say about the whole object."""
-        headers = reply.headers
-        size = headers.get("content-length", "")
-        if reply.status == 206:
-            size = headers.get("content-range", "").rpartition("/")[2]
-        if not (size.isascii() and size.isdigit()):
-            raise self._failed(path, ProtocolError("the server does not say the object's size"))
-        etag = _etag(reply)
-        return ObjectInfo(
-            path,
-            int(size),
-            http_time_ns(headers.get("last-modified", "")),
-            etag,
-            self._whole_digest(reply, etag),
-        )
-
-    def _whole_digest(self, reply: Reply, etag: str) -> str:
-        """The digest of the content if the server vouches for one, as `algorithm:hex`."""
-        # Of an object that grew by AppendObject nobody promises what the ETag is.
-        grown = f"{self._dialect.prefix}object-type" in reply.headers
-        if _MD5.fullmatch(etag) and not grown and not self._encrypted(reply):
-            return f"md5:{etag}"
-        if reply.headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
-            return ""
-        for algorithm in ("sha256", "sha1", "crc32"):
-            value = reply.headers.get(f"x-amz-checksum-{algorithm}", "")
-            if _BASE64.fullmatch(value):  # "...-3": a digest of the digests of 3 parts
-                return f"{algorithm}:{binascii.a2b_base64(value).hex()}"
-        return ""
-
-    def _encrypted(self, reply: Reply) -> bool:
-        """Whether the ETag is not an MD5 because the store encrypts with a key of its own."""
-        prefix = self._dialect.prefix + "server-side-encryption"
-        kind = reply.headers.get(prefix, "")
-        return kind not in ("", "AES256") or f"{prefix}-customer-algorithm" in reply.headers
-
     def _result_etag(self, path: str, reply: Reply) -> str:
         """The ETag inside the answer to a copy or a completion, which may be a late error."""
-        root = self._understand(path, lambda: parse(reply.body))
+        root = self._exchange.understand(path, lambda: parse(reply.body))
         if root.tag == "Error":
-            raise self._refused(path, reply)
+            raise self._exchange.refused(path, reply)
         etag = root.findtext("ETag", "").strip('"')
         if not etag:
-            raise self._failed(path, ProtocolError("the server gave no ETag"))
+            raise self._exchange.failed(path, ProtocolError("the server gave no ETag"))
         return etag
-
-    def _failed(self, path: str, error: OSError, *, began: bool = False) -> Exception:
-        url = self.url(path)
-        if isinstance(error, ProtocolError) and not began:
-            return UnexpectedAnswerError(f"{url}: {error}")
-        return failure(url, self._client.origin, error)
-
-    def _refused(self, path: str, reply: Reply) -> Exception:
-        headers, prefix = reply.headers, self._dialect.prefix
-        code = headers.get(f"{prefix}error-code", "")
-        message = headers.get(f"{prefix}error-message", "")
-        request_id = headers.get(f"{prefix}request-id", "")
-        try:
-            root = parse(reply.body)
-            code, message = root.findtext("Code", code), root.findtext("Message", message)
-        except ProtocolError:
-            pass  # HEAD, a proxy's HTML page, ...
-        resp = Resp(reply.status, code, message, request_id)
-        if is_unexpected(resp):
-            return UnexpectedAnswerError(f"{self.url(path)}: {reply.status} {code}", resp=resp)
-        after = headers.get("retry-after", "")
-        return refusal(self.url(path), resp, retry_after=float(after) if after.isdecimal() else 0.0)
 
 
 def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode()
-
-
-def _drop(ahead: _Ahead) -> None:
-    while ahead:
-        ahead.pop().close()
-
-
-def _etag(reply: Reply) -> str:
-    return reply.headers.get("etag", "").strip('"')
 
 
 def _digest(algorithm: str, body: Body) -> bytes:

@@ -79,19 +79,18 @@ class FallbackDriver(Driver):
         etag: str = "",
     ) -> ObjectInfo:
         """See `Driver.fetch`."""
-        try:
-            return self._fast.fetch(path, sink, start=start, length=length, etag=etag)
-        except UnexpectedAnswerError as error:  # raised before the sink got anything
-            return self._sdk(error).fetch(path, sink, start=start, length=length, etag=etag)
+        # An answer that is not understood has given nothing to the sink.
+        return self._first(
+            lambda driver: driver.fetch(path, sink, start=start, length=length, etag=etag)
+        )
 
     def put(
         self, path: str, body: Body, *, if_match: str = "", if_absent: bool = False
     ) -> ObjectInfo:
         """See `Driver.put`."""
-        try:
-            return self._fast.put(path, body, if_match=if_match, if_absent=if_absent)
-        except UnexpectedAnswerError as error:
-            return self._sdk(error).put(path, body, if_match=if_match, if_absent=if_absent)
+        return self._first(
+            lambda driver: driver.put(path, body, if_match=if_match, if_absent=if_absent)
+        )
 
     def delete_many(self, paths: Sequence[str]) -> Iterable[tuple[str, Exception]]:
         """See `Driver.delete_many`."""

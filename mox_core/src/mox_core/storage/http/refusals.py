@@ -63,13 +63,13 @@ def is_unexpected(resp: Resp) -> bool:
     return resp.status in _ODD_STATUSES or resp.errorCode == "SignatureDoesNotMatch"
 
 
-def refusal(url: str, resp: Resp, *, retry_after: float = 0.0) -> Exception:
+def refusal(url: str, resp: Resp, *, retry_after: str = "") -> Exception:
     """The exception for an HTTP status of 300 and more, or an error inside a 200.
 
     Args:
         url: What the request was about, for the message.
         resp: The server's answer.
-        retry_after: Seconds that the server asked to wait.
+        retry_after: The header of that name; only seconds are heeded, not a date.
     """
     code, status = resp.errorCode, resp.status
     said = f"{status} {code}".strip()
@@ -82,7 +82,7 @@ def refusal(url: str, resp: Resp, *, retry_after: float = 0.0) -> Exception:
         return ChangedError(f"{url} is not of the expected version ({said})", resp=resp)
     if status in _TRANSIENT_STATUSES or code in _TRANSIENT_CODES:
         error = TransientError(f"{url}: the server answered {said}", resp=resp)
-        error.retry_after = retry_after
+        error.retry_after = float(retry_after) if retry_after.isdecimal() else 0.0
         return error
     if status == 404:
         return MoxFileNotExistsException(f"{url} does not exist ({said}){advice}", resp=resp)

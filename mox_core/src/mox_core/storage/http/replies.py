@@ -81,9 +81,9 @@ def parse_listing(body: bytes, *, bucket: str) -> Listing:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(f"the listing is not UTF-8: {error}") from None
-    if _URL_ENCODED in text and text.rstrip().endswith("</ListBucketResult>"):
+    if text.rstrip().endswith("</ListBucketResult>"):
         head, entries = _fast_entries(text, f"{bucket}/")
-        if entries is not None:
+        if entries is not None and _URL_ENCODED in head:
             following = _plain_next(head)
             if following is not None:
                 return Listing(entries, following)
@@ -115,7 +115,8 @@ def _fast_entries(text: str, base: str) -> tuple[str, list[ObjectInfo] | None]:
         paths = [base + (unquote_plus(key) if "%" in key or "+" in key else key) for key in keys]
     else:
         paths = [base + key for key in keys]
-    stamps = _times_ns(times)
+    known = {time: _time_ns(time) for time in {*times}}
+    stamps = map(known.__getitem__, times)
     entries = map(_NEW_INFO, zip(paths, map(int, sizes), stamps, etags, repeat("")))
     return text[:start] + text[stop:], list(entries)
 
@@ -180,15 +181,6 @@ def _time_ns(text: str) -> int:
     """Nanoseconds of an ISO 8601 time in UTC, 0 when it is not one."""
     minute, second = _minute(text[:17]), _second(text[17:])
     return 0 if minute is None or second is None else minute + second
-
-
-def _times_ns(texts: Sequence[str]) -> list[int]:
-    """`_time_ns` of each, faster: objects that are listed together share their minutes."""
-    minutes = {text: _minute(text) or 0 for text in {text[:17] for text in texts}}
-    seconds = {text: _second(text) for text in {text[17:] for text in texts}}
-    if 0 in minutes.values() or None in seconds.values():
-        return [_time_ns(text) for text in texts]
-    return [minutes[text[:17]] + (seconds[text[17:]] or 0) for text in texts]
 
 
 @lru_cache(maxsize=4096)

@@ -79,7 +79,7 @@ class StorageBench:
         if driver.capabilities.directories:
             driver.put(root, b"")
         yield root
-        tree.delete(driver, tree.under(driver, root))
+        tree.delete_directory(driver, root)
 
     @pytest.fixture
     def url(self, root: str, driver: Driver) -> Iterator[str]:
