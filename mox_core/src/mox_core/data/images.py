@@ -61,7 +61,6 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
     return image if image.ndim == 3 else image[:, :, None]  # type: ignore[no-any-return]
 
 
-@cache
 def has_opencv() -> bool:
     """Whether OpenCV is installed, which decodes and resizes fastest."""
     try:

@@ -119,7 +119,8 @@ class ImageTensors:
             prepared = self.prepare(sample, keys)
             return {POSITION: sample[POSITION], **prepared}
 
-        dataset = stream.dataset.map(prepare, num_parallel_calls=self._calls())
+        calls = self._calls() if "image" in keys else self.num_readers
+        dataset = stream.dataset.map(prepare, num_parallel_calls=calls)
         if self.batch_size is not None:
             self._check_sizes(dataset)
         return self._whole(
