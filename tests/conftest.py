@@ -57,6 +57,20 @@ def start_process():
     return LineProcess
 
 
+def write_metadata(folder, name, version, *, groups=None, requires=()):
+    """Writes what an installer writes beside a distribution's modules."""
+    dist_info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    dist_info.mkdir(parents=True)
+    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
+    metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
+    (dist_info / "METADATA").write_text("\n".join(metadata) + "\n")
+    lines = []
+    for group, entry_points in (groups or {}).items():
+        lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entry_points.items())]
+    (dist_info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return dist_info
+
+
 class Site:
     """A Python without site-packages, in which a test installs distributions of its own.
 
@@ -77,16 +91,7 @@ class Site:
             path = folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(source))
-        dist_info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        dist_info.mkdir(parents=True)
-        metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
-        metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
-        (dist_info / "METADATA").write_text("\n".join(metadata) + "\n")
-        lines = []
-        for group, entry_points in (groups or {}).items():
-            lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entry_points.items())]
-        (dist_info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        return dist_info
+        return write_metadata(folder, name, version, groups=groups, requires=requires)
 
     def command(self, *args):
         """A command line that runs Python in this site, and its environment."""
@@ -128,3 +133,41 @@ def base_of_sites(tmp_path_factory):
 @pytest.fixture
 def site(base_of_sites, tmp_path):
     return Site(base_of_sites, tmp_path / "site")
+
+
+@pytest.fixture
+def documented_plugin(tmp_path):
+    """Function: installs the distribution that a page of the docs shows, and runs Python with it.
+
+    Python blocks that begin with the name of a file are its modules; they land in tmp_path.
+    """
+
+    def install(page):
+        text = (Path(__file__).parents[1] / "docs" / page).read_text(encoding="utf-8")
+        for name, content in re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.DOTALL):
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+            if path.parent != tmp_path:
+                (path.parent / "__init__.py").touch()
+        project = re.search(r"```toml\n# pyproject.toml.*?\n(.*?)```", text, re.DOTALL)[1]
+        name, version = re.findall(r'^(?:name|version) = "(.*)"', project, re.M)
+        group, key, value = re.search(r'entry-points."(.*?)"\]\n(\w+) = "(.*?)"', project).groups()
+        requires = re.findall(r'"(mox-core.*?)"', project)
+        write_metadata(tmp_path, name, version, groups={group: {key: value}}, requires=requires)
+
+        def python(*arguments):
+            done = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+                capture_output=True,
+                text=True,
+                timeout=200,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        return python
+
+    return install

@@ -40,7 +40,29 @@ def mox_prepare_script(script: str) -> None:
 def mox_explain_error(error: BaseException) -> str | None:
     """Says what takes the place of names that TensorFlow does not have any more."""
     if "mox_tf.tf1_view" not in sys.modules:
-        return None
+        return _of_tensorflow_1(error)
     from mox_tf.tf1_view.explaining import explain
 
     return explain(error)
+
+
+def _of_tensorflow_1(error: BaseException) -> str | None:
+    """Says how to run a script that asked TensorFlow 2 for what only TensorFlow 1 has."""
+    from mox_core.cli.explain import place
+
+    module, name = getattr(error, "obj", None), getattr(error, "name", None) or ""
+    if isinstance(error, ModuleNotFoundError):
+        there = name.startswith(("tensorflow.contrib", "tensorflow.examples"))
+        symbol = name
+    else:
+        package = sys.modules.get("tensorflow")
+        there = isinstance(error, AttributeError) and package is not None and module is package
+        there = there and (name == "contrib" or hasattr(package.compat.v1, name))
+        symbol = f"tf.{name}"
+    if not there:
+        return None
+    script = sys.argv[0] or "script.py"
+    return (
+        f"{place(error)}: {symbol} is of TensorFlow 1; `import tensorflow` is version 2.\n"
+        f"  Run the script with:  mox run --tf1 {script}"
+    )

@@ -67,6 +67,11 @@ SNIPPETS = {
         "moxing_name.py, line 2: mox does not offer moxing.tensorflow.no_such_name of MoXing. "
         "| docs/migrate.md lists what it offers, and what to use instead.",
     ),
+    "moxing_run": (
+        "import moxing as mox; mox.run",
+        "moxing_run.py, line 2: moxing.run is in moxing.tensorflow and moxing.pytorch. "
+        "| Write:  import moxing.tensorflow as mox",
+    ),
     "mnist_missing": (
         "from tensorflow.examples.tutorials.mnist import input_data\n"
         "input_data.read_data_sets('nowhere')",
@@ -147,6 +152,22 @@ def test_an_error_is_two_lines_and_with_mox_debug_a_traceback(user):
     output = user.launch(script, code=1, MOX_DEBUG="1")
     assert "Traceback" in output
     assert "AttributeError: module" in output
+
+
+def test_without_the_launcher_the_traceback_ends_in_how_to_run_the_script(user):
+    script = user.write(
+        "import tensorflow as tf, moxing.tensorflow as mox\n\nfrom tensorflow.contrib import slim\n"
+    )
+    output = user.python(script, code=1)
+    assert "Traceback" in output
+    assert output.endswith(
+        "mox: error: train.py, line 3: tensorflow.contrib is of TensorFlow 1; "
+        "`import tensorflow` is version 2.\n"
+        f"  Run the script with:  mox run --tf1 {script}\n"
+    )
+    script.write_text("import tensorflow as tf\ntf.get_variable\n")
+    output = user.mox("run", script, code=1)
+    assert "train.py, line 2: tf.get_variable is of TensorFlow 1" in output
 
 
 def test_own_modules_see_tensorflow_1_and_installed_ones_todays(user):

@@ -145,6 +145,28 @@ def test_a_pointer_to_nothing(problem, tmp_path):
     assert "points to model.ckpt-4" in str(error.value) and "begin afresh" in str(error.value)
 
 
+def test_a_pointer_that_is_lost_or_garbage_names_the_newest_checkpoint(problem, tmp_path, caplog):
+    problem.run(log_dir=tmp_path, max_number_of_steps=4, save_model_steps=2)
+    newest = str(tmp_path / "model.ckpt-4")
+    pointer = tmp_path / "checkpoint"
+    pointer.write_text("garbage")
+    with pytest.raises(CheckpointError, match="Remove it") as error:
+        problem.run(log_dir=tmp_path)
+    assert newest in str(error.value)
+    pointer.unlink()
+    with pytest.raises(CheckpointError, match=newest):
+        problem.run(EVAL, checkpoint_path=tmp_path)
+    assert problem.run(log_dir=tmp_path, max_number_of_steps=1).steps == 1
+    assert newest in caplog.text and "begins afresh" in caplog.text
+
+
+def test_a_file_of_a_checkpoint_stands_for_it(problem, tmp_path):
+    problem.run(log_dir=tmp_path, max_number_of_steps=4)
+    for suffix in ("", ".npz", ".mox.json"):
+        given = tmp_path / f"model.ckpt-4{suffix}"
+        assert problem.run(EVAL, checkpoint_path=given).global_step == 4
+
+
 def test_a_checkpoint_of_another_model_names_the_variables(problem, tmp_path):
     from mox_core.testing import toy_nn as toy
 

@@ -567,7 +567,7 @@ def test_checkpoint_show_when_there_is_none(tmp_path, capsys):
     assert main(["checkpoint", "show", str(tmp_path)]) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == f"mox: error: no checkpoint at {str(tmp_path)!r}."
-    assert second.startswith("  Give a log_dir, or a prefix")
+    assert second.startswith("  Give a log_dir with its file `checkpoint`, or a prefix")
 
 
 def test_checkpoint_needs_its_sub_command(capsys):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,24 +45,8 @@ def test_every_method_of_run_hook_is_in_the_architecture():
             assert f"`{name}(" in text, name
 
 
-def test_the_plugin_example_works(tmp_path):
+def test_the_plugin_example_works(documented_plugin):
     """Its module, as the docs show it, installed as a distribution and used in a run."""
-    text = (DOCS / "plugins.md").read_text()
-    module = re.search(r"```python\n# mox_watch/plugin.py\n(.*?)```", text, re.S).group(1)
-    project = re.search(r"```toml\n# pyproject.toml.*?\n(.*?)```", text, re.S).group(1)
-    package = tmp_path / "mox_watch"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "plugin.py").write_text(module)
-    info = tmp_path / "mox_watch-1.0.dist-info"
-    info.mkdir()
-    name, version = re.findall(r'^(?:name|version) = "(.*)"', project, re.M)
-    requirement = re.search(r'"(mox-core.*?)"', project).group(1)
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requirement}\n"
-    )
-    group, entry = re.search(r'entry-points."(.*?)"\]\n(.*?)\n', project).groups()
-    (info / "entry_points.txt").write_text(f"[{group}]\n{entry.replace(chr(34), '')}\n")
     script = """
 import numpy as np
 import mox_core as mox
@@ -84,17 +66,9 @@ result = mox.run(input_fn, None, model_fn, lambda: toy.Sgd(1.0), "TRAIN",
                  log_dir="logs", log_every_n_steps=1, engine=ToyEngine())
 print(result.stop_reason)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}", "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "step 0 is safe in logs/model.ckpt-0" in done.stdout
-    assert done.stdout.splitlines()[-1] == "accuracy is above 0.99"
+    output = documented_plugin("plugins.md")("-c", script)
+    assert "step 0 is safe in logs/model.ckpt-0" in output
+    assert output.splitlines()[-1] == "accuracy is above 0.99"
 
 
 def test_the_table_of_flags_is_that_of_the_registry():
@@ -109,3 +83,10 @@ def test_every_argument_of_run_is_in_the_docs():
     text = (DOCS / "run.md").read_text()
     for name in inspect.signature(run).parameters:
         assert f"| `{name}` |" in text, name
+
+
+def test_every_distribution_carries_the_license():
+    repository = DOCS.parent
+    for project in repository.glob("mox_*/pyproject.toml"):
+        license = project.with_name("LICENSE").read_text()
+        assert license == (repository / "LICENSE").read_text(), project.parent.name

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if not block.startswith("# ")]
-FILES = {block.split("\n")[0][2:]: block for block in BLOCKS if block.startswith("# ")}
 
 
 class Toy:
@@ -57,31 +53,9 @@ def test_examples_run(number, folder, capsys):
         assert out.splitlines()[-1] == "15"
 
 
-def test_the_data_set_of_its_own_is_a_plugin_and_passes_the_suite(tmp_path):
-    for name, content in FILES.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
-    (tmp_path / "mox_squares" / "__init__.py").write_text("")
-    project = re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)[1]
-    info = tmp_path / "mox_squares-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mox-squares\nVersion: 1.0\n")
-    group, entry = re.search(r'entry-points."(.*?)"\]\n(.*?)\n', project).groups()
-    (info / "entry_points.txt").write_text(f"[{group}]\n{entry.replace(chr(34), '')}\n")
+def test_the_data_set_of_its_own_is_a_plugin_and_passes_the_suite(tmp_path, documented_plugin):
+    python = documented_plugin("data.md")
     (tmp_path / "train.json").write_text("[0, 250, 100]")
-
-    def python(*arguments):
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
     script = """
 import mox_core as mox
 

@@ -22,12 +22,8 @@ def test_examples_run(number: int, tmp_path: Path) -> None:
     for library in ("pandas",):
         if f"import {library}" in code:
             pytest.importorskip(library)
-    script = tmp_path / "test_example.py"
-    script.write_text(code)
-    suite = "StorageSuite" in code
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not many"] if suite else []
     done = subprocess.run(
-        [sys.executable, *command, str(script)],
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -36,6 +32,15 @@ def test_examples_run(number: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for line in re.findall(r"^# (\[.*\])$", code, re.MULTILINE):
         assert line in done.stdout
+
+
+def test_the_driver_of_the_docs_is_found_and_passes_the_suite(tmp_path, documented_plugin) -> None:
+    python = documented_plugin("write-a-driver.md")
+    (tmp_path / "a.txt").write_text("hello")
+    mox = ("-m", "mox_core.cli")
+    python(*mox, "file", "cp", "a.txt", "sqlite://bucket/b.txt")
+    assert python(*mox, "file", "cat", "sqlite://bucket/b.txt") == "hello"
+    python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not many", "test_sqlite.py")
 
 
 def test_the_page_names_everything_public() -> None:

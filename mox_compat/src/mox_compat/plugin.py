@@ -46,6 +46,7 @@ def mox_prepare_script(script: str) -> None:
 @hookimpl
 def mox_explain_error(error: BaseException) -> str | None:
     """Names what mox does not offer of MoXing, and where the script asks for it."""
+    import mox_core
     from mox_core.cli.explain import place
 
     name = getattr(error, "name", None) or ""
@@ -59,6 +60,11 @@ def mox_explain_error(error: BaseException) -> str | None:
         symbol = f"{name}.{imported[1]}" if imported else name
     else:
         return None
+    if symbol.count(".") == 1 and name in mox_core.__all__:
+        return (
+            f"{place(error)}: {symbol} is in moxing.tensorflow and moxing.pytorch.\n"
+            "  Write:  import moxing.tensorflow as mox"
+        )
     return (
         f"{place(error)}: mox does not offer {symbol} of MoXing.\n"
         "  docs/migrate.md lists what it offers, and what to use instead."

@@ -6,6 +6,7 @@ Importing this package imports no training framework. See docs/migrate.md.
 
 from __future__ import annotations
 
+from mox_compat import hint
 from mox_compat.aside import step_aside
 from mox_core import __version__
 from mox_core._lazy import lazy_names
@@ -17,3 +18,4 @@ __getattr__, __dir__ = lazy_names(
 )
 
 step_aside()
+hint.install()

@@ -52,10 +52,10 @@ class BatchReader(abc.ABC, Generic[B]):
         self._begin()
         first = next(self._batches, None)
         if first is None:
+            enough = f", and that there are enough for {batch_size=}" if batch_size else ""
             raise SpecError(
                 f"input_fn gives no batch in mode {mode!s}.\n"
-                "  Check where its data come from, and that there are enough for batch_size="
-                f"{batch_size}."
+                f"  Check where its data come from{enough}."
             )
         self.first: B = first
         self._ahead: list[B] = [first]

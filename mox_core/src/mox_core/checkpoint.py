@@ -87,9 +87,10 @@ def latest_checkpoint(directory: str) -> str | None:
         if files_of(prefix):
             return prefix
     if not names:
+        newest = newest_recorded(directory)
         raise CheckpointError(
-            f"{pointer} is not a checkpoint pointer (no model_checkpoint_path in it).\n"
-            f"  Name a checkpoint by its prefix, like {os.path.join(directory, BASENAME)}-100."
+            f"{pointer} is not a checkpoint pointer (no model_checkpoint_path in it).\n  Remove it"
+            + (f", and go on with checkpoint_path={newest!r}." if newest else " to begin afresh.")
         )
     raise CheckpointError(
         f"{pointer} points to {names[0]}, but no such files are there.\n"
@@ -105,23 +106,39 @@ def resolve_checkpoint(path: str) -> str | None:
     """
     if is_directory(path):
         return latest_checkpoint(path.rstrip("/") or path)
-    for suffix in (".index", ".meta", RECORD_SUFFIX):
-        if path.endswith(suffix) and os.path.basename(path) in files_of(path):
-            path = path[: -len(suffix)]
+    folder, name = os.path.split(path)
+    entries = _entries(folder or ".")
+    stem = name if name in entries else ""
+    while "." in stem:  # one of the files of a checkpoint stands for it
+        stem = stem.rpartition(".")[0]
+        if f"{stem}.index" in entries or stem + RECORD_SUFFIX in entries or name == f"{stem}.meta":
+            return os.path.join(folder, stem)
     return path if files_of(path) else None
 
 
-def require_checkpoint(path: str) -> str:
+def newest_recorded(directory: str) -> str | None:
+    """The prefix of the last checkpoint of mox's in a folder, whatever its pointer says."""
+    names = [name for name in _entries(directory) if name.endswith(RECORD_SUFFIX)]
+    prefixes = [os.path.join(directory, name.removesuffix(RECORD_SUFFIX)) for name in names]
+    return max(prefixes, key=lambda prefix: step_in_name(prefix) or 0, default=None)
+
+
+def require_checkpoint(path: str, *, argument: str = "") -> str:
     """As `resolve_checkpoint`.
+
+    Args:
+        path: a folder or a prefix.
+        argument: how the user gave it, such as `checkpoint_path=`.
 
     Raises:
         CheckpointError: there is none, too.
     """
     prefix = resolve_checkpoint(path)
     if prefix is None:
+        like = newest_recorded(path) or f"log_dir/{BASENAME}-1000"
         raise CheckpointError(
-            f"no checkpoint at {path!r}.\n"
-            "  Give a log_dir, or a prefix such as log_dir/model.ckpt-1000 (without suffixes)."
+            f"no checkpoint at {argument}{path!r}.\n"
+            f"  Give a log_dir with its file `checkpoint`, or a prefix such as {like}."
         )
     return prefix
 

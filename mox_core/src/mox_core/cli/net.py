@@ -30,7 +30,7 @@ def main(args: Sequence[str]) -> int:
         SpecError: There is no such network, or it cannot be built for these images.
     """
     parser = argparse.ArgumentParser(prog="mox net", description="The networks of the zoo.")
-    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="{show,list}", required=True)
     show = commands.add_parser(
         "show",
         help="print the layers of a network",

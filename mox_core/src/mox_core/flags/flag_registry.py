@@ -169,7 +169,8 @@ class FlagRegistry:
         for group, flags in groups.items():
             lines += ["", f"{group}:"]
             for flag in flags:
-                kind = "|".join(map(str, flag.choices or (flag.type.__name__, *flag.words)))
+                words = map(str, flag.choices or (flag.type.__name__, *flag.words))
+                kind = "|".join(filter(None, words))
                 variables = ", ".join((flag.env, *flag.env_aliases))
                 lines += [
                     f"  --{flag.name:{width}}  {flag.help}",

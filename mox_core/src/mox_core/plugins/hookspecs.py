@@ -46,13 +46,14 @@ def mox_engine(name: str) -> object | None:
 
 @hookspec(firstresult=True)
 def mox_storage(scheme: str) -> object | None:
-    """Makes the storage driver of a URL scheme. Entry-point group `mox.storage`.
+    """Says what makes the storage driver of a URL scheme. Entry-point group `mox.storage`.
 
     Args:
         scheme: The scheme that was asked for, without "://", such as "s3".
 
     Returns:
-        A storage driver.
+        A `mox_core.storage.driver.DriverFactory`, such as a subclass of `Driver`: it is called as
+        `factory(scheme, settings)`.
         Stops at the first result that is not None.
     """
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from mox_core.checkpoint import (
     check_intact,
     engine_that_reads,
+    newest_recorded,
     read_record,
-    resolve_checkpoint,
+    require_checkpoint,
+    step_in_name,
 )
 from mox_core.engine import Program, RestoreReport
 from mox_core.errors import CheckpointError, EngineError, SpecError
@@ -55,7 +57,7 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         if plan.training:
             restore_state(hooks, (read_record(found) or {}).get("hooks", {}))
     elif plan.checkpoint_path:
-        chosen = _require(plan.checkpoint_path)
+        chosen = require_checkpoint(plan.checkpoint_path, argument="checkpoint_path=")
         run.logger.info("Restoring parameters from %s", chosen)
         found = run.staging.local_copy(chosen)
         with run.staging.naming(found):
@@ -67,6 +69,13 @@ def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
         raise CheckpointError(
             f"mode {plan.mode!s} needs a checkpoint: {where}, and checkpoint_path is not given.\n"
             "  Train first, or pass mox.run(checkpoint_path=...)."
+        )
+    elif log_dir and (lost := newest_recorded(log_dir)) and step_in_name(lost):
+        run.logger.warning(
+            "%s has no file `checkpoint`, so that training begins afresh, beside what is there.\n"
+            "  To go on from its newest checkpoint, pass checkpoint_path=%r.",
+            log_dir,
+            lost,
         )
     run.checkpoint = found
     _set_steps(run)
@@ -122,16 +131,6 @@ def _check_engine(run: RunState, prefix: str, argument: str) -> None:
             f"  Convert it with `mox checkpoint convert {prefix} FOLDER --to {engine.name}`, and "
             f"give {argument}=FOLDER."
         )
-
-
-def _require(path: str) -> str:
-    found = resolve_checkpoint(path)
-    if found is None:
-        raise CheckpointError(
-            f"no checkpoint at checkpoint_path={path!r}.\n"
-            "  Give a folder with a `checkpoint` file, or a prefix without suffixes."
-        )
-    return found
 
 
 @contextlib.contextmanager
