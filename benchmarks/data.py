@@ -142,6 +142,8 @@ def run_one(case: str, name: str, job: Job, environment: dict[str, str]) -> dict
     if done.returncode:
         print(f"{case}, {name} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
         return None
+    if "pip install" in done.stderr:  # such as: without crc32c, checksums cost most of the time
+        print(f"{case}, {name}:\n{done.stderr[-2000:]}", file=sys.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 

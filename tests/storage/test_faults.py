@@ -79,6 +79,21 @@ class TestDownload:
             "GET"
         ] * 2
 
+    @pytest.mark.parametrize("kind", ["cut", "stall"])
+    def test_a_part_that_ends_early_is_resumed(self, store, url, old, kind):
+        api.set_auth(client_timeout=2)
+        data = os.urandom(4 * PART + 17)
+        store.put("k", data)
+        store.fail(kind, method="GET", match="/k", at=2_000_001)
+        api.copy(f"{url}/k", str(old))
+        same(old.read_bytes(), data)
+        assert alone(old)
+
+    def test_a_disk_that_is_full(self, store, url):
+        store.put("k", os.urandom(4 * PART + 17))
+        with pytest.raises(OSError, match="No space left"):
+            api.copy(f"{url}/k", "/dev/full")
+
     def test_cut_every_time_it_still_arrives_while_there_is_progress(self, store, url, old):
         data = os.urandom(6_000_000)
         store.put("k", data)
@@ -156,7 +171,9 @@ class TestDownload:
 
 
 class TestUpload:
-    def test_what_arrives_damaged_is_sent_again(self, store, url, tmp_path):
+    @pytest.mark.parametrize("fast", ["1", "0"])
+    def test_what_arrives_damaged_is_sent_again(self, store, url, tmp_path, fast, monkeypatch):
+        monkeypatch.setenv("MOX_FILE_FASTPATH", fast)
         data = os.urandom(400_000)
         (tmp_path / "f").write_bytes(data)
         store.fail("flip_in", method="PUT")

@@ -265,7 +265,9 @@ class TestAnswers:
             ("bytes=5-9", "206 Partial", "Content-Range: bytes 5-10/11", b"567890"),
             ("bytes=5-9", "206 Partial", "X: y", b"56789"),
             ("bytes=5-", "206 Partial", "Content-Range: bytes 5-3/10", b""),
+            ("bytes=5-9", "200 OK", "Content-Range: bytes 0-4/10", b"01234"),
             (None, "206 Partial", "Content-Range: bytes 0-4/10", b"01234"),
+            (None, "200 OK", "Content-Range: bytes 0-4/10", b"01234"),
         ],
     )
     def test_another_range_than_asked_is_refused(self, server, client, asked, status, header, body):
@@ -274,6 +276,13 @@ class TestAnswers:
         with pytest.raises(WireError) as caught:
             fetched(client, Request("GET", "b", "k", headers=headers))
         assert isinstance(caught.value.reason, ProtocolError)
+
+    @pytest.mark.parametrize("status", ["206 Partial", "200 OK"])
+    def test_a_range_is_known_by_its_header(self, server, client, status):
+        """rclone answers 200 to a part, too."""
+        server.script(answer(b"567", "Content-Range: bytes 5-7/10", status=status))
+        asked = Request("GET", "b", "k", headers={"range": "bytes=5-7"})
+        assert fetched(client, asked)[1] == b"567"
 
     def test_a_range_that_is_longer_than_promised_is_refused(self, server, client):
         server.script(answer(b"567", "Content-Range: bytes 5-6/10", status="206 P"))

@@ -15,8 +15,9 @@ import pytest
 from flaky import FlakyDriver, failing, serving
 
 from mox_core import file
+from mox_core.storage import transfer
 from mox_core.storage.auth import Settings
-from mox_core.storage.driver import ObjectInfo
+from mox_core.storage.driver import ObjectInfo, Piped
 from mox_core.storage.errors import AccessDeniedError, TransientError, UnsupportedError
 from mox_core.storage.retry import Retry
 from mox_core.testing.storage_tiers.contents import same
@@ -117,6 +118,22 @@ def test_a_flipped_bit_is_noticed(
         file.copy("flaky://b/a", str(tmp_path / "a"))
     assert (tmp_path / "a").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "splice"), reason="this system has no splice")
+@pytest.mark.parametrize("flags", [0, os.O_APPEND], ids=["spliced", "refuses splice"])
+def test_bytes_that_wait_in_a_pipe_reach_the_file(tmp_path: Path, flags: int) -> None:
+    ends = os.pipe()
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | flags)
+    try:
+        os.write(ends[1], b"0123456789")
+        writer = transfer.FdWriter(fd)
+        writer(memoryview(b"head "))
+        writer(Piped(ends[0], 10))
+    finally:
+        for each in (*ends, fd):
+            os.close(each)
+    assert (tmp_path / "file").read_bytes() == b"head 0123456789" and writer.at == 15
 
 
 def test_a_changed_object_is_never_mixed(

@@ -27,9 +27,10 @@ from mox_core.storage.errors import (
     Resp,
     TransientError,
 )
+from mox_core.storage.http.bodies import base64, body_digest, body_stream
 from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import Endpoint
-from mox_core.storage.http.sdk import SdkDriver, body_stream
+from mox_core.storage.http.sdk import SdkDriver
 from mox_core.storage.http.signers import Credentials
 from mox_storage_obs.driver import CAPABILITIES, CAPABILITIES_V2
 
@@ -166,7 +167,7 @@ class ObsSdkDriver(SdkDriver):
         if if_match or if_absent:
             raise self._unsupported("put conditionally", path)
         bucket, _, key = path.partition("/")
-        headers = PutObjectHeader(contentLength=len(body))
+        headers = PutObjectHeader(contentLength=len(body), md5=_content_md5(body))
         answer = self._call(
             path, self._obs.putContent, bucket, key, body_stream(body), headers=headers
         )
@@ -205,6 +206,7 @@ class ObsSdkDriver(SdkDriver):
             upload,
             content=body_stream(body),
             partSize=len(body),
+            md5=_content_md5(body),
         )
         return self._etag(path, answer)
 
@@ -294,6 +296,10 @@ class ObsSdkDriver(SdkDriver):
             )
             raise refusal(url, resp, retry_after=after)
         return answer
+
+
+def _content_md5(body: Body) -> str:
+    return base64(body_digest("md5", body))
 
 
 def _local_time_ns(text: str | None) -> int:

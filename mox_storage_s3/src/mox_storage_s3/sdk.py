@@ -18,6 +18,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
+    SSLError,
 )
 
 from mox_core.storage.auth import Settings
@@ -29,9 +30,10 @@ from mox_core.storage.errors import (
     Resp,
     TransientError,
 )
+from mox_core.storage.http.bodies import body_stream
 from mox_core.storage.http.refusals import refusal
 from mox_core.storage.http.request import CONNECT_TIMEOUT, READ_TIMEOUT
-from mox_core.storage.http.sdk import SdkDriver, body_stream
+from mox_core.storage.http.sdk import SdkDriver
 from mox_storage_s3.driver import CAPABILITIES, DEFAULT_REGION, is_path_style
 
 __all__ = ["Boto3Driver", "make_client"]
@@ -291,6 +293,12 @@ class Boto3Driver(SdkDriver):
             raise refusal(url, resp, retry_after=after) from error
         except NoCredentialsError as error:
             raise AccessDeniedError(f"there are no credentials for {url}") from error
+        except SSLError as error:
+            raise MoxFileRespException(
+                f"{url}: no TLS connection: {error}\n"
+                "  Name the server's CA file: set_auth(ssl_verify='/path/ca.pem'), or, if it speaks"
+                " plain HTTP: set_auth(is_secure=False)"
+            ) from error
         except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
             raise TransientError(f"{url}: {error}") from error
         except BotoCoreError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Image = npt.NDArray[np.uint8]
 
-__all__ = ["decode_image", "image_size_of", "resize_nearest"]
+__all__ = ["decode_image", "has_opencv", "image_size_of", "resize_nearest"]
 
 _JPEG = b"\xff\xd8"
 _START_OF_SCAN = b"\xff\xda"
@@ -45,11 +45,8 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
     import numpy as np
 
     image: Any = None
-    try:
+    if data and has_opencv():
         cv2, flags = _opencv()
-    except ImportError:
-        cv2 = None
-    if cv2 is not None and data:
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags[channels])
         except cv2.error:
@@ -60,8 +57,17 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
             if data.startswith(_JPEG) and not _is_whole_jpeg(data):
                 raise DataError("is a JPEG file that is cut off")
     if image is None:
-        image = _decode_with_pillow(data, channels, required=cv2 is None)
+        image = _decode_with_pillow(data, channels, required=not has_opencv())
     return image if image.ndim == 3 else image[:, :, None]  # type: ignore[no-any-return]
+
+
+def has_opencv() -> bool:
+    """Whether OpenCV is installed, which decodes and resizes fastest."""
+    try:
+        _opencv()
+    except ImportError:
+        return False
+    return True
 
 
 @cache
@@ -138,11 +144,8 @@ def resize_nearest(image: Image, size: tuple[int, int]) -> Image:
     rows, columns = image.shape[:2]
     if (rows, columns) == size:
         return image
-    try:
+    if has_opencv() and _same_in_opencv(rows, height) and _same_in_opencv(columns, width):
         cv2, _ = _opencv()
-    except ImportError:
-        cv2 = None
-    if cv2 is not None and _same_in_opencv(rows, height) and _same_in_opencv(columns, width):
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         return resized.reshape(height, width, image.shape[2])  # type: ignore[no-any-return]
     down = image.take(_nearest(rows, height), axis=0)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from mox_core.storage import transfer
-from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo
+from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo, Piped
 from mox_core.storage.errors import (
     ChangedError,
     MoxFileReadException,
@@ -249,7 +249,8 @@ class Copier:
             return False
         whole = self._begin_file(job.target)
         try:
-            transfer.fetch(self.source, job.source, transfer.FdWriter(whole.fd), retry=self._read)
+            writer = transfer.FdWriter(whole.fd)
+            transfer.fetch(self.source, job.source, writer, retry=self._read, piped=True)
             self._publish(whole)
         finally:
             self._discard(whole)
@@ -265,7 +266,7 @@ class Copier:
             start, length = ranges[number]
             writer = transfer.FdWriter(whole.fd, start)
 
-            def out(chunk: memoryview) -> None:
+            def out(chunk: memoryview | Piped) -> None:
                 writer(chunk)
                 self.progress.bytes(len(chunk))
 
@@ -277,6 +278,7 @@ class Copier:
                 length=length,
                 etag=info.etag,
                 retry=self._read,
+                piped=True,
             )
             if writer.at != start + length:
                 raise ChangedError(f"{self.source.url(job.source)} became shorter")

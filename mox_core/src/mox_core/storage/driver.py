@@ -17,6 +17,7 @@ Threads. One driver serves all threads of a process. The core makes a new driver
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from abc import ABC, abstractmethod
@@ -37,6 +38,7 @@ __all__ = [
     "DriverFactory",
     "FileSlice",
     "ObjectInfo",
+    "Piped",
     "Recipe",
     "Sink",
 ]
@@ -136,8 +138,47 @@ Body: TypeAlias = bytes | bytearray | memoryview | FileSlice
 """What is sent: `len(body)` is its size, and it can be read any number of times."""
 
 
+class Piped:
+    """`size` bytes that wait in a pipe, on their way from a socket to a file inside the kernel.
+
+    Args:
+        fd: the end to read from.
+        size: how many bytes are there.
+    """
+
+    __slots__ = ("fd", "size")
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def write_to(self, fd: int, at: int) -> None:
+        """Moves all of them to a position of a file."""
+        left = self.size
+        while left:
+            try:
+                done = os.splice(self.fd, fd, left, offset_dst=at)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                # Not every file can take them so.
+                data = os.read(self.fd, left)
+                done = len(data)
+                while data:
+                    written = os.pwrite(fd, data, at + done - len(data))
+                    data = data[written:]
+            at += done
+            left -= done
+
+
 class Sink(Protocol):
-    """Takes what `Driver.fetch` reads. An exception that it raises must reach the caller."""
+    """Takes what `Driver.fetch` reads. An exception that it raises must reach the caller.
+
+    A sink whose attribute `pipes` is true after `begin` takes `Piped` as a chunk, too.
+    """
 
     def begin(self, info: ObjectInfo) -> None:
         """The answer's headers are here: `info` describes the whole object."""

@@ -9,9 +9,9 @@ import os
 import time
 import zlib
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from mox_core.storage.driver import Body, Driver, ObjectInfo
+from mox_core.storage.driver import Body, Driver, ObjectInfo, Piped
 from mox_core.storage.errors import (
     ChangedError,
     MoxFileNotExistsException,
@@ -44,6 +44,9 @@ PROGRESS = 1 << 20
 """An attempt that brought this many bytes was no failure: the count of attempts starts afresh."""
 
 RESTARTS = 3
+
+PIPED = 1 << 20
+"""From so many bytes on a pipe pays, past which no copy of them comes into this process."""
 
 IN_MEMORY = 64 << 20
 """What is larger is never held in memory as a whole."""
@@ -105,8 +108,12 @@ class FdWriter:
         self.fd = fd
         self.at = at
 
-    def __call__(self, chunk: memoryview) -> None:
+    def __call__(self, chunk: memoryview | Piped) -> None:
         """Writes a chunk."""
+        if isinstance(chunk, Piped):
+            chunk.write_to(self.fd, self.at)
+            self.at += len(chunk)
+            return
         while True:
             done = os.pwrite(self.fd, chunk, self.at)
             self.at += done
@@ -118,19 +125,24 @@ class FdWriter:
 class _Receiver:
     """Counts, checks and passes on what arrives, over all attempts at one range."""
 
-    __slots__ = ("digest", "done", "etag", "info", "left", "length", "out", "start", "stop", "url")
+    __slots__ = (
+        *("digest", "done", "etag", "info", "left", "length"),
+        *("out", "piped", "start", "stop", "url"),
+    )
 
     def __init__(
         self,
         url: str,
-        out: Callable[[memoryview], object],
+        out: Callable[[Any], object],
         *,
         start: int,
         length: int | None,
         etag: str,
         retry: Retry,
+        piped: bool,
     ) -> None:
         self.url = url
+        self.piped = piped
         self.out = out
         self.start = start
         self.length = length
@@ -156,14 +168,19 @@ class _Receiver:
         elif info.size != self.info.size:
             raise ChangedError(f"{self.url} was changed while it was being read")
 
-    def write(self, chunk: memoryview) -> None:
+    @property
+    def pipes(self) -> bool:
+        """Whether bytes need not come into this process: nothing is computed from them."""
+        return self.piped and self.digest is None and self.left >= PIPED
+
+    def write(self, chunk: memoryview | Piped) -> None:
         """Takes the next bytes."""
         if self.stop is not None and self.stop.is_set():
             raise Stopped
         count = len(chunk)
         if count > self.left:
             raise TransientError(f"{self.url}: the server sent more bytes than it announced")
-        if self.digest is not None:
+        if self.digest is not None and isinstance(chunk, memoryview):
             self.digest.update(chunk)
         self.out(chunk)
         self.done += count
@@ -181,12 +198,13 @@ class _Receiver:
 def fetch(
     driver: Driver,
     path: str,
-    out: Callable[[memoryview], object],
+    out: Callable[[Any], object],
     *,
     start: int = 0,
     length: int | None = None,
     etag: str = "",
     retry: Retry | None = None,
+    piped: bool = False,
 ) -> ObjectInfo:
     """Reads a range, in as many attempts as it takes, and gives each byte to `out` once.
 
@@ -198,6 +216,7 @@ def fetch(
         length: number of bytes; None reads to the end.
         etag: only this version.
         retry: how to retry, else the driver's way.
+        piped: whether `out` takes `Piped` for a chunk, as FdWriter does.
 
     Returns:
         The object that was read.
@@ -207,7 +226,9 @@ def fetch(
         MoxFileReadException: a whole object arrived, but is not what the server vouches for.
     """
     retry = retry or driver.retry
-    receiver = _Receiver(driver.url(path), out, start=start, length=length, etag=etag, retry=retry)
+    receiver = _Receiver(
+        driver.url(path), out, start=start, length=length, etag=etag, retry=retry, piped=piped
+    )
     attempt = 0
     before = 0
     began = 0.0

@@ -102,6 +102,9 @@ class ImageRecordTensors(_RecordTensors):
             **self._custom,
         }
 
+    def _is_for_threads(self, keys: list[str]) -> bool:
+        return self._raw_channels is None and super()._is_for_threads(keys)
+
     def _read(self, sample: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         """Parses of the record what is needed: the rest takes time, too."""
         needed = self.parsing()

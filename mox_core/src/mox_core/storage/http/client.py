@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from mox_core.storage.driver import Piped
 
 from .connection import Connection, Head, ProtocolError, ShortBodyError
 from .pool import Pool
@@ -16,6 +18,7 @@ from .times import http_time_ns
 __all__ = ["Ahead", "Client", "Reply", "WireError"]
 
 _MAX_REPLY = 256 * 1024 * 1024
+_Piece = TypeVar("_Piece", memoryview, memoryview | Piped)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
@@ -45,6 +48,14 @@ class Reply(NamedTuple):
     body: bytes = b""
 
 
+class _Taker(NamedTuple):
+    """Who takes a body; see `Client.fetch`."""
+
+    begin: Callable[[Reply], None]
+    write: Callable[[Any], None]
+    piped: Callable[[], bool]
+
+
 class Client:
     """Talks to one endpoint; one object serves all threads of a process.
 
@@ -68,7 +79,7 @@ class Client:
             WireError: The connection failed, or the answer is malformed or incomplete.
             SourceChangedError: The file behind the body shrank.
         """
-        return self._attempt(request, None, None)
+        return self._attempt(request, None)
 
     def ahead(self, request: Request) -> Ahead:
         """Send a request now, and read its answer when it is asked for."""
@@ -89,19 +100,21 @@ class Client:
         request: Request,
         *,
         begin: Callable[[Reply], None],
-        write: Callable[[memoryview], None],
+        write: Callable[[Any], None],
+        piped: Callable[[], bool] = lambda: False,
     ) -> Reply:
         """GET, with the body handed over in pieces; an answer other than 200 and 206 is returned.
 
         Args:
             request: The GET. The answer to a `range` header is checked against it.
             begin: Called once with status and headers before the first piece.
-            write: Called with every piece, which is overwritten by the next.
+            write: Called with every piece, a memoryview that is overwritten by the next.
+            piped: Asked after `begin` whether pieces may be `Piped`, too.
 
         Raises:
             WireError: As `exchange`; every byte received was written before.
         """
-        return self._attempt(request, begin, write)
+        return self._attempt(request, _Taker(begin, write, piped))
 
     @property
     def origin(self) -> str:
@@ -120,12 +133,11 @@ class Client:
     def _attempt(
         self,
         request: Request,
-        begin: Callable[[Reply], None] | None,
-        write: Callable[[memoryview], None] | None,
+        taker: _Taker | None,
     ) -> Reply:
         host = self._endpoint.address(request)
         connection, head = self._send(request, host)
-        return self._receive(request, host, connection, head, begin, write)
+        return self._receive(request, host, connection, head, taker)
 
     def _receive(
         self,
@@ -133,18 +145,18 @@ class Client:
         host: str,
         connection: Connection,
         head: Head,
-        begin: Callable[[Reply], None] | None,
-        write: Callable[[memoryview], None] | None,
+        taker: _Taker | None,
     ) -> Reply:
         try:
-            if begin is not None and write is not None and head.status in (200, 206):
+            if taker is not None and head.status in (200, 206):
                 length = _promised(request, head)
                 reply = Reply(head.status, head.headers)
-                begin(reply)
-                for piece in _pieces(connection, length):
-                    write(piece)
+                taker.begin(reply)
+                pieces = connection.piped_body() if taker.piped() else connection.body()
+                for piece in _checked(pieces, length):
+                    taker.write(piece)
             else:
-                body = b"".join([bytes(piece) for piece in _pieces(connection, None)])
+                body = b"".join([bytes(piece) for piece in _checked(connection.body(), None)])
                 reply = Reply(head.status, head.headers, body)
         except BaseException:
             self._pool.discard(connection)
@@ -153,7 +165,7 @@ class Client:
         if reply.status == 403 and b"RequestTimeTooSkewed" in reply.body and not self._clock_offset:
             self._set_clock(reply)
             if self._clock_offset:
-                return self._attempt(request, begin, write)
+                return self._attempt(request, taker)
         return reply
 
     def _send(self, request: Request, host: str) -> tuple[Connection, Head]:
@@ -228,7 +240,7 @@ class Ahead:
             if not _was_closed(connection, error):
                 raise WireError(error) from error
             return self._client.exchange(self._request)
-        return self._client._receive(self._request, self._host, connection, head, None, None)
+        return self._client._receive(self._request, self._host, connection, head, None)
 
     def close(self) -> None:
         """Do without the answer."""
@@ -250,7 +262,8 @@ def _promised(request: Request, head: Head) -> int:
         WireError: It is something else.
     """
     asked = request.headers.get("range")
-    if (asked is None) != (head.status == 200):
+    partial = head.status == 206 or "content-range" in head.headers  # some say 200 to both
+    if partial != (asked is not None):
         raise WireError(ProtocolError(f"asked for {asked or 'all bytes'}, got others"))
     if asked is None:
         if "content-length" not in head.headers:
@@ -268,11 +281,11 @@ def _promised(request: Request, head: Head) -> int:
     return int(found[2]) - int(first) + 1
 
 
-def _pieces(connection: Connection, length: int | None) -> Iterator[memoryview]:
-    """The body, held against its promised length; only its own failures become WireErrors."""
+def _checked(pieces: Iterator[_Piece], length: int | None) -> Iterator[_Piece]:
+    """A body, held against its promised length; only its own failures become WireErrors."""
     size = 0
     try:
-        for piece in connection.body():
+        for piece in pieces:
             size += len(piece)
             if size > (_MAX_REPLY if length is None else length):
                 raise ProtocolError("the server sent more than it should")

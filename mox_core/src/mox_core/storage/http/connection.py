@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import socket
@@ -12,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from mox_core.storage.driver import Body, FileSlice
+from mox_core.storage.driver import Body, FileSlice, Piped
 
 if TYPE_CHECKING:
     import ssl
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Head", "ProtocolError", "ShortBodyError", "SourceChangedError"]
 
 _BUFFER = 256 * 1024
+_PIPE = 1 << 20  # the most that Linux allows everybody
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 8
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
@@ -92,6 +95,7 @@ class Connection:
         self._wait_all = socket.MSG_WAITALL if self._plain else 0
         self._sendfile = self._plain and hasattr(os, "sendfile")
         self._buffer = memoryview(bytearray(_BUFFER))
+        self._pipe: tuple[io.FileIO, io.FileIO] | None = None
         self._start = self._end = 0
         self._length: int | None = 0
         self._chunked = False
@@ -136,6 +140,9 @@ class Connection:
         """Close the socket."""
         self._keep_alive = False
         self._sock.close()
+        pipe, self._pipe = self._pipe, None
+        for end in pipe or ():
+            end.close()
 
     def interrupt(self) -> None:
         """Make the thread that waits on this connection fail at once."""
@@ -286,6 +293,38 @@ class Connection:
         else:
             yield from self._exactly(self._length)
             self._length = 0
+
+    def piped_body(self) -> Iterator[memoryview | Piped]:
+        """As `body`, but pieces may be left in a pipe, where that is possible."""
+        if self._length is None or not self._plain or not hasattr(os, "splice"):
+            yield from self.body()
+            return
+        here = min(self._length, self._end - self._start)
+        yield from self._exactly(here)
+        if self._pipe is None:
+            import fcntl
+
+            ends = os.pipe()
+            self._pipe = io.FileIO(ends[0]), io.FileIO(ends[1], "w")
+            with suppress(OSError):
+                fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE)
+        source, pipe = self._sock.fileno(), self._pipe[1].fileno()
+        left = self._length - here
+        while left:
+            try:
+                count = os.splice(source, pipe, min(left, _PIPE))
+            except BlockingIOError:
+                raise TimeoutError("the server sent nothing more") from None
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                    raise
+                yield from self._exactly(left)  # what runs here is not quite Linux
+                break
+            if not count:
+                raise ShortBodyError(f"the connection closed {left} bytes early")
+            yield Piped(self._pipe[0].fileno(), count)
+            left -= count
+        self._length = 0
 
     def _exactly(self, length: int) -> Iterator[memoryview]:
         left = length

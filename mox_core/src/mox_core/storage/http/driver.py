@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +20,7 @@ from mox_core.storage.errors import (
 )
 
 from .base import ObjectStoreDriver
+from .bodies import base64, body_digest
 from .client import Client, Reply, WireError
 from .connection import ProtocolError
 from .exchange import Exchange
@@ -142,7 +141,9 @@ class HttpDriver(ObjectStoreDriver):
 
         request = Request("GET", bucket, key, headers=headers)
         try:
-            reply = self._client.fetch(request, begin=begin, write=sink.write)
+            reply = self._client.fetch(
+                request, begin=begin, write=sink.write, piped=lambda: getattr(sink, "pipes", False)
+            )
         except WireError as error:
             raise self._exchange.failed(path, error.reason, began=bool(infos)) from error
         if not infos:
@@ -281,10 +282,10 @@ class HttpDriver(ObjectStoreDriver):
                 )
         sha256 = md5 = None
         if self._dialect.sign_payload:
-            sha256 = _digest("sha256", body).hex()
+            sha256 = body_digest("sha256", body).hex()
         else:
-            digest = _digest("md5", body)
-            headers["content-md5"] = _base64(digest)
+            digest = body_digest("md5", body)
+            headers["content-md5"] = base64(digest)
             md5 = digest.hex()
         reply = self._exchange.ask(
             method, path, query=query, headers=headers, body=body, payload_sha256=sha256
@@ -312,7 +313,7 @@ class HttpDriver(ObjectStoreDriver):
     def _delete_batch(self, bucket: str, keys: Sequence[str]) -> _Failures:
         body = delete_body(keys)
         headers = {
-            "content-md5": _base64(hashlib.md5(body).digest()),
+            "content-md5": base64(hashlib.md5(body).digest()),
             "content-type": "application/xml",
         }
         reply = self._exchange.ask(
@@ -352,23 +353,3 @@ class HttpDriver(ObjectStoreDriver):
         if not etag:
             raise self._exchange.failed(path, ProtocolError("the server gave no ETag"))
         return etag
-
-
-def _base64(data: bytes) -> str:
-    return binascii.b2a_base64(data, newline=False).decode()
-
-
-def _digest(algorithm: str, body: Body) -> bytes:
-    """Digest of a body; a file is read in small pieces, so that memory stays small."""
-    if not isinstance(body, FileSlice):
-        return hashlib.new(algorithm, body).digest()
-    digest = hashlib.new(algorithm)
-    buffer = memoryview(bytearray(min(body.size, 1 << 20)))
-    done = 0
-    while done < body.size:
-        count = os.preadv(body.fd, [buffer[: body.size - done]], body.offset + done)
-        if not count:
-            break  # sending will find out, and say so
-        digest.update(buffer[:count])
-        done += count
-    return digest.digest()

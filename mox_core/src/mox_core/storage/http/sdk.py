@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
-from mox_core.storage.driver import Body, FileSlice
 from mox_core.storage.errors import AccessDeniedError
 
 from .base import ObjectStoreDriver
 
-__all__ = ["SdkDriver", "body_stream"]
+__all__ = ["SdkDriver"]
 
 
 class SdkDriver(ObjectStoreDriver):
@@ -32,8 +30,3 @@ class SdkDriver(ObjectStoreDriver):
             except AccessDeniedError as error:
                 failures.append((path, error))
         return failures
-
-
-def body_stream(body: Body) -> io.BufferedIOBase:
-    """A new stream over a body; given bytes, the OBS SDK formats all of them for a log line."""
-    return body.open() if isinstance(body, FileSlice) else io.BytesIO(body)
