@@ -130,7 +130,12 @@ def test_all_kinds_of_image_files_become_the_same_rgb_as_elsewhere(tmp_path):
         assert away <= (name in ("cmyk", "16 bits")), name
 
 
-def test_batches_resized_to_the_nearest_pixel_with_one_hot_labels(meta, folder):
+@pytest.mark.parametrize("decoder", ["opencv", "tensorflow"])
+def test_batches_resized_to_the_nearest_pixel_with_one_hot_labels(
+    meta, folder, decoder, monkeypatch
+):
+    if decoder == "tensorflow":
+        monkeypatch.setattr("mox_tf.datasets.image_tensors.has_opencv", lambda: False)
     rows = raw(
         meta,
         ["image", "label"],
@@ -149,7 +154,8 @@ def test_batches_resized_to_the_nearest_pixel_with_one_hot_labels(meta, folder):
 
 def test_a_remainder_can_be_dropped_and_shapes_are_known(meta):
     options = {"num_epochs": 1, "batch_size": 5, "image_size": 8, "drop_remainder": True}
-    assert len(raw(meta, ["label"], **options)) == 2
+    assert len(raw(meta, ["label"], **options)) == len(raw(meta, ["image"], **options)) == 2
+    assert [len(names) for _, names in raw(meta, ["image", "image_name"], **options)] == [5, 5]
     with tf.Graph().as_default():
         images, labels = mox.ImageClassificationRawDataset(meta, **options).get(["image", "label"])
         assert (images.shape.as_list(), labels.shape.as_list()) == ([5, 8, 8, 3], [5])
@@ -165,12 +171,13 @@ READERS = {
     "one thread": {"num_readers": 1, "preprocess_threads": 1, "private_num_threads": 1},
     "threads": {"reader_class": ParallelReader, "num_readers": 3, "capacity": 5},
     "processes": {"reader_class": AsyncRawGenerator, "num_readers": 2},
+    "resized": {"image_size": 8},
 }
 
 
 @pytest.mark.parametrize(
     ("reader", "world"),
-    [("tensorflow", 5), ("threads", 3), ("one thread", 1), ("processes", 1)],
+    [("tensorflow", 5), ("threads", 3), ("one thread", 1), ("processes", 1), ("resized", 3)],
 )
 def test_every_image_is_seen_once_per_epoch_however_it_is_read(meta, reader, world):
     seen = []
@@ -196,6 +203,21 @@ def test_all_readers_and_engines_give_the_same_order(meta):
         assert names_of(raw(meta, ["image_name"], **options, **READERS[reader])) == wanted
     assert names_of(raw(meta, ["image_name"], num_epochs=2, seed=5)) != wanted
     assert wanted[:12] != wanted[12:]
+
+
+def test_iterators_of_one_data_set_do_not_disturb_each_other(meta):
+    dataset = mox.ImageClassificationRawDataset(meta, shuffle=False, image_size=8)
+    with tf.Graph().as_default(), tf.Session() as session:
+        for keys in (["image_name"], ["image_name", "image"]):
+            pipeline = dataset.dataset(keys)
+            again = tf.data.make_initializable_iterator(pipeline)
+            other = tf.data.make_one_shot_iterator(pipeline).get_next()["image_name"]
+            name = again.get_next()["image_name"]
+            session.run(again.initializer)
+            seen = [session.run(one) for one in (name, other, name, name, other)]
+            session.run(again.initializer)
+            seen.append(session.run(name))
+            assert seen == [meta.files[place].encode() for place in (0, 0, 1, 2, 1, 0)]
 
 
 def test_epochs_go_on_without_end_and_begin_where_they_are_told_to(meta):
@@ -582,22 +604,24 @@ def damaged(folder, tmp_path):
     return copy
 
 
-@pytest.mark.parametrize("reader", ["tensorflow", "threads"])
+@pytest.mark.parametrize("reader", ["tensorflow", "threads", "resized"])
 def test_damaged_images_are_skipped_by_name_and_counted(damaged, reader, caplog):
     meta = mox.ImageClassificationRawMetadata(str(damaged))
     options = {"shuffle": False, "num_epochs": 1, "on_error": "skip", **READERS[reader]}
     with caplog.at_level(logging.WARNING):
         rows = raw(meta, ["image", "image_name"], **options)
-    assert len(rows) == 9
+    by_opencv = reader == "resized"  # which knows TIFF
+    assert len(rows) == 9 + by_opencv
     log = "\n".join(record.getMessage() for record in caplog.records)
     # Pillow, where it is installed, knows more of what is wrong.
     assert re.search(rf"skipped: {damaged}/daisy/1.jpg is (no image, or a damaged|damaged )", log)
     assert f"skipped: {damaged}/rose/0.jpg is no image" in log
-    assert f"skipped: {damaged}/tulip/3.jpg is a TIFF file, which TensorFlow cannot decode" in log
-    assert "3 of 12 samples were skipped." in log
+    tiff = f"skipped: {damaged}/tulip/3.jpg is a TIFF file, which TensorFlow cannot decode"
+    assert (tiff in log) != by_opencv
+    assert f"{3 - by_opencv} of 12 samples were skipped." in log
 
 
-@pytest.mark.parametrize("spoiled", ["last", "gone", "label"])
+@pytest.mark.parametrize("spoiled", ["last", "last, resized", "gone", "label"])
 def test_a_sample_that_cannot_be_read_ends_the_run_by_its_name(folder, tmp_path, spoiled):
     import shutil
 
@@ -606,7 +630,7 @@ def test_a_sample_that_cannot_be_read_ends_the_run_by_its_name(folder, tmp_path,
     meta = mox.ImageClassificationRawMetadata(str(copy))
     bad = copy / "tulip" / "3.jpg"
     augment, message = None, "is no image"
-    if spoiled == "last":
+    if spoiled.startswith("last"):
         bad.write_bytes(b"GIF87a nonsense")
     elif spoiled == "gone":
         bad.unlink()
@@ -617,7 +641,11 @@ def test_a_sample_that_cannot_be_read_ends_the_run_by_its_name(folder, tmp_path,
 
     def input_fn(mode):
         dataset = mox.ImageClassificationRawDataset(
-            meta, num_epochs=1, shuffle=False, augmentation_fn=augment
+            meta,
+            num_epochs=1,
+            shuffle=False,
+            augmentation_fn=augment,
+            image_size=8 if "resized" in spoiled else None,
         )
         image, label = dataset.get(["image", "label"])
         return tf.reduce_sum(tf.cast(image, tf.float32)), label

@@ -241,12 +241,12 @@ def fed(start: Callable[[], Iterable[Any]], specs: Mapping[str, Any]) -> Any:
     Args:
         start: begins to iterate, over dicts of arrays; once per iterator of TensorFlow's. What it
             returned is closed at its end, or when the graph is collected.
-        specs: name -> tensor spec.
+        specs: name -> tensor spec; none is a scalar.
     """
     numbers = count()
     begun: dict[int, Iterator[Any]] = {}
     nothing = [
-        np.zeros([size or 0 for size in spec.shape.as_list()], spec.dtype.as_numpy_dtype)
+        np.zeros([0, *(size or 0 for size in spec.shape.as_list()[1:])], spec.dtype.as_numpy_dtype)
         for spec in specs.values()
     ]
 
