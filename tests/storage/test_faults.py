@@ -356,6 +356,16 @@ def test_only_the_named_endpoint_is_contacted(store, url, monkeypatch):
     assert set(asked) == {"127.0.0.1"}
 
 
+def test_connections_are_kept_unless_said_otherwise(store, url):
+    api.write(f"{url}/k", "x")
+    for kept in (True, False):
+        api.set_auth(long_conn_mode=kept)
+        before = store.connections
+        for _ in range(3):
+            api.read(f"{url}/k")
+        assert store.connections - before == (1 if kept else 3)
+
+
 def test_the_content_is_stored_as_it_is(store, url, tmp_path):
     """No framing of chunks, no checksum trailer inside the object, in either way of sending."""
     data = os.urandom(200_000)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_total_time_is_bounded() -> None:
     with pytest.raises(TransientError):
         retry.call(call)
     assert 1 < len(calls) < 20
+
+
+def test_silence_of_the_first_attempt_counts(store: FlakyDriver) -> None:
+    def silent(_: str) -> None:
+        time.sleep(0.06)
+        raise TransientError("nothing came")
+
+    file.write("flaky://b/a", "x")
+    store.before["fetch"] = silent
+    store.retry = Retry(attempts=10, wait=0.001, seconds=0.1)
+    with pytest.raises(TransientError, match="1 attempt"):
+        file.read("flaky://b/a")
 
 
 def test_a_server_that_says_when_is_obeyed() -> None:

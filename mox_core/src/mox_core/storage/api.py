@@ -393,10 +393,10 @@ def make_dirs(url: Path) -> None:
 
 
 def mk_dir(url: Path) -> None:
-    """Makes one directory.
+    """Makes one directory; in a store one that exists is fine.
 
     Raises:
-        OSError: the parent directory does not exist, or the name is taken.
+        OSError: the parent directory does not exist, or a file has that name.
     """
     location = locate(url)
     if location.is_local:

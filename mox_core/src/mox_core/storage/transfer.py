@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -64,10 +63,13 @@ class Digest(Protocol):
 
 class _Crc32:
     def __init__(self) -> None:
+        import zlib  # here, because starting is quicker without it
+
+        self._crc32 = zlib.crc32
         self._value = 0
 
     def update(self, data: memoryview, /) -> None:
-        self._value = zlib.crc32(data, self._value)
+        self._value = self._crc32(data, self._value)
 
     def hexdigest(self) -> str:
         return f"{self._value:08x}"
@@ -230,8 +232,8 @@ def fetch(
         driver.url(path), out, start=start, length=length, etag=etag, retry=retry, piped=piped
     )
     attempt = 0
-    before = 0
-    began = 0.0
+    before = last = 0
+    began = time.monotonic()
     while True:
         try:
             driver.fetch(
@@ -243,10 +245,10 @@ def fetch(
             )
             return receiver.finish()
         except TransientError as error:
-            if not attempt or receiver.done - before >= PROGRESS:
-                attempt = 0
-                before = receiver.done
-                began = time.monotonic()
+            if receiver.done - before >= PROGRESS:
+                attempt, before = 0, receiver.done
+            if receiver.done > last:  # only silence uses up the time
+                last, began = receiver.done, time.monotonic()
             attempt += 1
             retry.pause(error, attempt=attempt, began=began)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mox_core.storage.driver import ObjectInfo
 
@@ -14,7 +15,6 @@ from .times import http_time_ns
 __all__ = ["etag_of", "object_info", "plain_md5"]
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 def etag_of(headers: Mapping[str, str]) -> str:
@@ -65,8 +65,11 @@ def _digest(headers: Mapping[str, str], prefix: str) -> str:
         return f"md5:{md5}"
     if headers.get(f"{prefix}checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
         return ""
-    for algorithm in ("sha256", "sha1", "crc32"):
+    for algorithm, size in (("sha256", 32), ("sha1", 20), ("crc32", 4)):
         value = headers.get(f"{prefix}checksum-{algorithm}", "")
-        if _BASE64.fullmatch(value):  # "...-3": a digest of the digests of 3 parts
-            return f"{algorithm}:{binascii.a2b_base64(value).hex()}"
+        if value and "-" not in value:  # "...-3": a digest of the digests of 3 parts
+            with suppress(ValueError):
+                digest = binascii.a2b_base64(value)
+                if len(digest) == size:
+                    return f"{algorithm}:{digest.hex()}"
     return ""

@@ -69,7 +69,7 @@ class Pool:
     def give_back(self, host: str, connection: Connection) -> None:
         """Keep the connection for the next request if it can serve one."""
         self._busy.discard(connection)
-        if not connection.reusable:
+        if not (connection.reusable and self._endpoint.keep_alive):
             connection.close()
             return
         connection.idle_since = time.monotonic()

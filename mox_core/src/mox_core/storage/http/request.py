@@ -81,6 +81,7 @@ class Endpoint:
         path_style: Bucket in the path (True) or in the host name (False).
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds to wait for the next byte.
+        keep_alive: Whether a connection serves more than one request.
     """
 
     host: str
@@ -90,6 +91,7 @@ class Endpoint:
     path_style: bool = True
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    keep_alive: bool = True
 
     @cached_property
     def authority(self) -> str:
@@ -149,6 +151,7 @@ def make_endpoint(
         path_style=path_style,
         connect_timeout=connect,
         read_timeout=read,
+        keep_alive=settings.long_conn_mode is not False,
     )
 
 
