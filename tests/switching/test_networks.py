@@ -62,13 +62,20 @@ def images(name):
 
 @pytest.fixture
 def drawn_once(monkeypatch):
-    """First values are drawn for the first engine only; those of vgg_16 take seconds."""
+    """First values are drawn for the first engine only; of very large ones a part, repeated.
+
+    Those of vgg_16 would take seconds. The part has a length that no axis divides.
+    """
     draw, drawn = nn.initial_value, {}
 
     def initial_value(variable):
         if variable.name not in drawn:
-            drawn[variable.name] = draw(variable)
+            drawn[variable.name] = (draw if np.prod(variable.shape) < 1e7 else repeated)(variable)
         return drawn[variable.name]
+
+    def repeated(variable):
+        part = np.random.default_rng(7).normal(0, 0.01, 999_983)
+        return np.resize(part, variable.shape).astype(variable.dtype)
 
     monkeypatch.setattr(nn, "initial_value", initial_value)
     yield
