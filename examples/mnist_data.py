@@ -12,6 +12,7 @@ Without a folder it reads the digits that ship with the examples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ class DataSet:
     def num_examples(self) -> int:
         """How many images there are."""
         return len(self.images)
+
+    def num_batches(self, batch_size: int) -> int:
+        """How many batches show every sample once; after so many steps an epoch is evaluated."""
+        return math.ceil(self.num_examples / batch_size)
 
     def next_batch(self, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the next images and labels of an endless stream, shuffled anew in each epoch."""

@@ -1,6 +1,6 @@
 r"""Transfer learning on a folder of images: a network that knows some flowers learns others.
 
-    python examples/train_flowers.py --train_url /tmp/mox/flowers
+    python examples/train_flowers.py --train_url /tmp/mox/flowers --engine torch
 
 draws six kinds of flowers, trains a small network on three of them, and then on the other three,
 beginning with all variables but those of the last layer. Needs `pip install mox-core[images]`. With
@@ -9,7 +9,7 @@ photographs in a folder per kind, and a checkpoint of a network that was trained
     python examples/train_flowers.py --data_url s3://bucket/flower_photos \
         --model_name resnet_v1_50 --checkpoint_url /models/resnet_v1_50
 
-It names no engine: `--engine torch` runs it on PyTorch.
+It names no engine: where a single one is installed, `--engine` can be left out.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def make_functions(mnist, batch_size, num_epochs):
 
     def input_fn(mode):
         def train_batches():
-            for _ in range(num_epochs * mnist.train.num_examples // batch_size):
+            for _ in range(num_epochs * mnist.train.num_batches(batch_size)):
                 yield mnist.train.next_batch(batch_size)
 
         def test_batches():
@@ -87,7 +87,7 @@ def train(
     input_fn, model_fn = make_functions(mnist, batch_size, num_epochs)
     options = {
         "inter_mode": mox.ModeKeys.EVAL,
-        "max_number_of_steps": num_epochs * mnist.train.num_examples // batch_size,
+        "max_number_of_steps": num_epochs * mnist.train.num_batches(batch_size),
     }
     return mox.run(
         input_fn=input_fn,

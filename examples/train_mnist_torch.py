@@ -43,7 +43,7 @@ def make_functions(mnist, batch_size, num_epochs):
 
     def input_fn(mode):
         def train_batches():
-            for _ in range(num_epochs * mnist.train.num_examples // batch_size):
+            for _ in range(num_epochs * mnist.train.num_batches(batch_size)):
                 yield mnist.train.next_batch(batch_size)
 
         def test_batches():
@@ -89,7 +89,7 @@ def train(data_url, log_dir, *, num_epochs, batch_size=50):
         batch_size=batch_size,
         auto_batch=False,
         log_dir=log_dir,
-        max_number_of_steps=num_epochs * mnist.train.num_examples // batch_size,
+        max_number_of_steps=num_epochs * mnist.train.num_batches(batch_size),
         export_model="torch_export",
     )
 

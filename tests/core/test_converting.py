@@ -269,6 +269,17 @@ def test_variables_that_the_model_lacks_are_told(problem, tmp_path, log_lines):
     assert not any("WARNING" in line for line in log_lines)
 
 
+def test_an_evaluation_does_not_miss_what_an_optimizer_kept(problem, tmp_path, log_lines):
+    trained = problem.run(log_dir=tmp_path / "logs", max_number_of_steps=2)
+    values = ToyEngine().read_variables(trained.checkpoint)
+    kept = ("beta1_power", "train/beta2_power_1", "old")
+    prefix = str(tmp_path / "without_a_record")
+    ToyEngine().write_variables(prefix, {**values, **dict.fromkeys(kept, np.zeros(()))})
+    problem.run(mox.ModeKeys.EVAL, checkpoint_path=prefix)
+    (line,) = [line for line in log_lines if " holds " in line]
+    assert line.endswith("without_a_record holds 1 variables that the model has not: old.")
+
+
 def test_a_variable_that_was_renamed(problem, tmp_path):
     problem.run(log_dir=tmp_path, max_number_of_steps=2, model_fn=renamed(problem, "old"))
     with pytest.raises(CheckpointError) as error:

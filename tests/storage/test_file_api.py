@@ -20,8 +20,10 @@ from flaky import FlakyDriver, serving
 
 from mox_core import file
 from mox_core.errors import MoxError
+from mox_core.plugins import get_manager, hookimpl
 from mox_core.storage import auth, errors, moving
 from mox_core.storage.auth import AuthError, Settings, resolve, update
+from mox_core.storage.memory import MemoryDriver
 from mox_core.storage.registry import DRIVERS
 from mox_core.storage.urls import UrlError, locate
 
@@ -140,6 +142,21 @@ def test_what_is_no_path(bad: Any) -> None:
 def test_a_scheme_that_nothing_serves() -> None:
     with pytest.raises(MoxError, match="no storage driver for 'nothing://'"):
         file.read("nothing://b/x")
+
+
+class HandsOutADriver:
+    @hookimpl
+    def mox_storage(self, scheme: str) -> object:
+        return MemoryDriver(scheme, Settings())
+
+
+def test_a_plugin_that_makes_the_driver_itself_is_told_what_to_return() -> None:
+    get_manager().register(HandsOutADriver(), "early", kind="storage")
+    try:
+        with pytest.raises(MoxError, match=r"'early' gave a MemoryDriver.\n.*factory\(scheme"):
+            file.read("early://b/x")
+    finally:
+        get_manager().unregister("early", kind="storage")
 
 
 def test_obs_and_s3_name_what_to_install() -> None:

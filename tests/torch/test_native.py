@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import mox_torch as mox
+from mox_core import nn
 from mox_core.engine import EngineConfig, Fetch, ProgramRequest
 from mox_core.errors import EngineError, FlagError, SpecError
 from mox_core.flags import get_flag, registry, set_flag
@@ -243,6 +245,29 @@ def test_channels_last_computes_the_same():
     assert advance(program, 2) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("neutral", [False, True])
+def test_compiled_models_compute_the_same_without_a_break(neutral, monkeypatch):
+    def over_nn(inputs, mode):
+        features, labels = inputs
+        hidden = nn.fully_connected(features, 7, normalizer_fn=nn.batch_norm, scope="hidden")
+        logits = nn.fully_connected(hidden, 3, activation_fn=None, scope="top")
+        loss = nn.sparse_softmax_cross_entropy(logits, labels)
+        return mox.ModelSpec(loss=loss, log_info={"loss": loss})
+
+    # Traces as the usual backend does, but needs no C++ compiler and no minutes.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    options = {"model_fn": over_nn if neutral else model_fn, "neutral": neutral}
+    if neutral:
+        options["optimizer"] = mox.get_optimizer_fn("momentum", 0.1)()
+    expected = advance(build(**options), 3)
+    set_flag("torch_compile", True)
+    assert advance(build(**options), 3) == pytest.approx(expected, rel=1e-4)
+    assert counters["stats"]["unique_graphs"] and not counters["graph_break"]
+
+
 def test_losses_that_are_looked_at_late_are_named_all_the_same():
     batches = data()
     batches[2][0][:] = float("nan")
@@ -276,6 +301,21 @@ def test_a_module_that_mox_does_not_know_is_refused():
 
 def test_functions_called_outside_of_model_fn_are_refused():
     refused(SpecError, "get_variable.*outside of model_fn", lambda: mox.get_variable("w", (2,)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [(lambda loss: loss.expand(2), r"loss has shape \(2,\)"), (float, "loss is a float.*Tensor")],
+)
+def test_a_loss_of_another_kind_in_a_later_step_is_refused(changed, message):
+    calls = []
+
+    def changing(inputs, mode):
+        spec = model_fn(inputs, mode)
+        calls.append(spec)
+        return spec if len(calls) == 1 else mox.ModelSpec(loss=changed(spec.loss))
+
+    refused(SpecError, message, lambda: advance(build(model_fn=changing), 1))
 
 
 def test_a_variable_of_another_shape_is_refused():

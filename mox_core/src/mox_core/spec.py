@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mox_core.errors import ModeError, SpecError
@@ -89,10 +89,10 @@ class ExportSpec:
     version: int | str = -1
 
     def __post_init__(self) -> None:
-        for field in ("inputs_dict", "outputs_dict"):
-            _check_names(f"ExportSpec.{field}", getattr(self, field))
-            if not getattr(self, field):
-                raise SpecError(f"ExportSpec.{field} is empty; name at least one tensor.")
+        for name in ("inputs_dict", "outputs_dict"):
+            _check_names(f"ExportSpec.{name}", getattr(self, name))
+            if not getattr(self, name):
+                raise SpecError(f"ExportSpec.{name} is empty; name at least one tensor.")
         version = self.version
         if isinstance(version, bool) or not isinstance(version, (int, str)):
             raise SpecError(
@@ -126,6 +126,9 @@ class ModelSpec:
         hooks: run hooks (`mox.RunHook`) and hooks of the engine's own kind.
         output_dict: another spelling of `output_info`, used by some scripts.
 
+    Attributes:
+        losses: the losses as a list, empty when there is none.
+
     Raises:
         SpecError: a field has the wrong type or shape.
     """
@@ -137,6 +140,7 @@ class ModelSpec:
     export_spec: ExportSpec | None = None
     hooks: Sequence[Any] | None = None
     output_dict: Mapping[str, Any] | None = None
+    losses: list[Any] = field(init=False, repr=False, compare=False)
 
     # Not the one of dataclasses: an eager engine makes a ModelSpec in every step, and setting the
     # attributes of a frozen one in the usual way takes longer than all checks.
@@ -162,6 +166,12 @@ class ModelSpec:
         fields["export_spec"] = export_spec
         fields["hooks"] = hooks
         fields["output_dict"] = output_dict
+        if isinstance(loss, (list, tuple)):
+            fields["losses"] = list(loss)
+            if any(one is None for one in loss):
+                raise SpecError("ModelSpec.loss is a list that holds None.")
+        else:
+            fields["losses"] = [] if loss is None else [loss]
         if log_info is not None:
             _check_names("ModelSpec.log_info", log_info)
         if output_info is not None:
@@ -188,13 +198,6 @@ class ModelSpec:
             fits, wanted = _is_list_of_strings(scopes), "a list of scope names"
         if not fits:
             raise SpecError(f"ModelSpec.var_scopes is {scopes!r}; it has to be {wanted}.")
-
-    @property
-    def losses(self) -> list[Any]:
-        """The losses as a list, empty when there is none."""
-        if self.loss is None:
-            return []
-        return list(self.loss) if isinstance(self.loss, (list, tuple)) else [self.loss]
 
     def scopes_of(self, loss_index: int) -> list[str] | None:
         """The variable scopes that loss number `loss_index` updates; None means all."""
@@ -235,8 +238,6 @@ class ModelSpec:
                 f"ModelSpec.{field} is missing; mode {mode!s} needs it.\n"
                 f"  Return mox.ModelSpec({field}=...) from model_fn when its mode is {mode!s}."
             )
-        if any(loss is None for loss in spec.losses):
-            raise SpecError("ModelSpec.loss is a list that holds None.")
         return spec
 
 

@@ -51,10 +51,11 @@ class Feed(BatchReader[Batch]):
 
     def _converted(self, item: Any, number: int) -> Batch:
         if isinstance(item, (tuple, list)):
-            return [
-                one if isinstance(one, torch.Tensor) else _tensor(one, key, number, self._mode)
-                for key, one in enumerate(item)
-            ]
+            batch = list(item)
+            for key, one in enumerate(batch):  # most are tensors, and then there is little to do
+                if not isinstance(one, torch.Tensor):
+                    batch[key] = _tensor(one, key, number, self._mode)
+            return batch
         if isinstance(item, Mapping):
             return {key: _tensor(value, key, number, self._mode) for key, value in item.items()}
         return [_tensor(item, 0, number, self._mode)]

@@ -48,7 +48,7 @@ class NativeModel:
         if self._store.collections:
             self._store.collections.clear()
         spec = self._model_fn(batch, mode)
-        if losses_only and isinstance(spec, ModelSpec) and isinstance(spec.loss, torch.Tensor):
+        if losses_only and isinstance(spec, ModelSpec) and spec.losses:
             return spec
         spec = ModelSpec.require(spec, mode)
         if not torch.is_grad_enabled():  # a training step's would keep its graph alive

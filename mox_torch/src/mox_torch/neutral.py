@@ -182,11 +182,12 @@ def _seen_in_a_step(spec: ModelSpec) -> list[Tensor]:
 
 
 def _shapes_error(trace: Trace, inputs: Sequence[torch.Tensor]) -> SpecError:
-    for tensor, given in zip(trace.inputs.values(), inputs, strict=False):
+    for (key, tensor), given in zip(trace.inputs.items(), inputs, strict=False):
         if tuple(given.shape[1:]) != tensor.shape[1:]:
             return SpecError(
-                f"{tensor.name} has shape {tuple(given.shape)}, and the model was built for "
-                f"{tensor.shape}.\n  Give all batches the same sizes but the first."
+                f"inputs[{key!r}] of a later batch of input_fn({trace.graph.mode!s}) has shape "
+                f"{tuple(given.shape)}; the model was built for {tensor.shape}.\n"
+                "  Give all batches the same sizes but the first."
             )
     return SpecError(
         f"a batch has {len(inputs)} inputs, and the model was built for {len(trace.inputs)}.\n"

@@ -140,30 +140,53 @@ class TorchProgram(EagerProgram[Batch]):
         if self._group and not self._synchronized:
             self._group.synchronize(self._store.tensors(), self.global_step)
             self._synchronized = True
-        feed, trainer = self._feed, self._trainer
+        feed, mode, trainer = self._feed, self.request.mode, self._trainer
+        model = self._model.__call__  # quicker than the object, which packs its arguments first
         assert feed is not None, "a program of mode EXPORT runs no steps"
-        whole = self._settings.towers * self._batches_per_tower
+        variables, watched = self._variables, self.request.stop_on_nan
+        per_tower, group = self._batches_per_tower, self._group
+        whole = self._settings.towers * per_tower
         batches: list[Batch] = []
         specs: list[ModelSpec] = []
         with self._gradients(), self._store:
-            # Between two steps caches are cold: what little is done here costs microseconds.
+            # Between two steps caches are cold: what little is done here costs microseconds, and a
+            # function that is called several of them.
             while results.steps < n:
                 if results.steps and stop():
                     results.ended = "stop"
                     break
                 batches = feed.take(whole)
                 has_data = len(batches) == whole if trainer else bool(batches)
-                if self._group or not has_data:
+                if group or not has_data:
                     results.ended = self._end_before_step(has_data=has_data)
                     if results.ended:
                         break
-                looked_at = fetch.outputs or (fetch.values and results.steps + 1 == n)
-                specs = self._step(batches, losses_only=trainer is not None and not looked_at)
                 results.steps += 1
+                looked_at = fetch.outputs or (fetch.values and results.steps == n)
+                specs, losses = [], []
+                for number, batch in enumerate(batches, 1):
+                    spec = model(
+                        batch,
+                        mode,
+                        losses_only=not looked_at and trainer is not None,
+                        update=number <= per_tower,
+                    )
+                    specs.append(spec)
+                    if trainer:
+                        losses += spec.losses
+                        try:
+                            trainer.backward(spec.losses, last=number == whole)
+                        except Exception:
+                            RULES.check(spec, mode)  # the first call's was checked, later ones not
+                            raise
                 if fetch.outputs:
                     results.outputs += map(_outputs, specs)
-                if trainer and not self._update(results, trainer, specs):
-                    break
+                if trainer:
+                    if watched and not self._are_finite(results, losses):
+                        trainer.clear()
+                        break
+                    trainer.apply(variables.global_step)
+                    variables.global_step += 1
         if self._unseen:
             self._look_back(results)
         results.global_step = self.global_step
@@ -174,31 +197,8 @@ class TorchProgram(EagerProgram[Batch]):
                 results.samples.append(_samples(batches[i : i + count]))
         return results
 
-    def _step(self, batches: list[Batch], *, losses_only: bool) -> list[ModelSpec]:
-        """Calls model_fn for each batch, and in TRAIN takes the gradients."""
-        model, mode, trainer = self._model, self.request.mode, self._trainer
-        count = len(batches)
-        specs = []
-        for number, batch in enumerate(batches, 1):
-            first_tower = number <= self._batches_per_tower
-            spec = model(batch, mode, losses_only=losses_only, update=first_tower)
-            if trainer is not None:
-                trainer.backward(spec, 1.0 / count, last=number == count)
-            specs.append(spec)
-        return specs
-
-    def _update(self, results: StepResults, trainer: Trainer, specs: list[ModelSpec]) -> bool:
-        """Updates the variables; False when a loss is not finite, before the update."""
-        if self.request.stop_on_nan and not self._are_finite(results, specs):
-            trainer.clear()
-            return False
-        variables = self._variables
-        trainer.apply(variables.global_step)
-        variables.global_step += 1
-        return True
-
-    def _are_finite(self, results: StepResults, specs: list[ModelSpec]) -> bool:
-        losses = [loss for spec in specs for loss in spec.losses]
+    def _are_finite(self, results: StepResults, losses: list[torch.Tensor]) -> bool:
+        """Looks at the losses of a step, before the update, which would spoil the variables."""
         if self._waiting_is_dear:
             self._unseen.append(torch.stack(losses).detach())
             return True

@@ -276,7 +276,8 @@ def module(name: str, make: Callable[[], nn.Module]) -> Any:
     Raises:
         SpecError: called outside of model_fn, or it is new in a later step.
     """
-    return active_store("module", name).module(_active_scope.get() + name, make)
+    store = _active_store.get() or active_store("module", name)
+    return store.module(_active_scope.get() + name, make)
 
 
 def get_variable(

@@ -80,8 +80,10 @@ class Trainer:
         self._trained = list(trained.values())
         # The scaler, if there is one, has a scale of its own.
         self._loss_scale = 1.0 if settings.loss_scale is None else settings.loss_scale
-        scaled = settings.loss_scale != 1.0
-        self._looks_at_gradients = bool(scaled or group or settings.clip is not None)
+        self._factor = self._loss_scale / (settings.towers * settings.accumulate)
+        self._scales = self._factor != 1.0 or settings.loss_scale is None
+        changes = settings.loss_scale != 1.0 or settings.clip is not None
+        self._looks_at_gradients = changes or group is not None
         # Gradients of several losses are taken one loss after the other, without hooks.
         one_loss = group is not None and len(self.updates) == 1
         self._exchange = group.exchange(self._trained) if group and one_loss else None
@@ -93,29 +95,24 @@ class Trainer:
             torch.amp.GradScaler(settings.device.type) if settings.loss_scale is None else None
         )
 
-    def backward(self, spec: ModelSpec, share: float, *, last: bool) -> None:
+    def backward(self, losses: Sequence[torch.Tensor], *, last: bool) -> None:
         """Adds the gradients of one call of model_fn.
 
         Args:
-            spec: what it returned.
-            share: factor of each loss.
+            losses: what it returned.
             last: whether this is the last call of the step.
         """
-        factor = share * self._loss_scale
         if last and self._exchange is not None:
             self._exchange.begin()
-        losses = spec.losses
         if len(losses) == 1:
-            loss = losses[0]
-            if factor != 1.0 or self.scaler:
-                loss = self._scaled(loss, factor)
-            loss.backward(inputs=self._only)
+            loss = self._scaled(losses[0]) if self._scales else losses[0]
+            torch.autograd.backward(loss, inputs=self._only)
             return
         found = []
         for index, (loss, update) in enumerate(zip(losses, self.updates, strict=True)):
             found.append(
                 torch.autograd.grad(
-                    self._scaled(loss, factor),
+                    self._scaled(loss),
                     list(update.parameters.values()),
                     retain_graph=index + 1 < len(losses),
                     allow_unused=True,
@@ -135,7 +132,18 @@ class Trainer:
                     update.parameters.values(), self._gradients[index], strict=True
                 ):
                     parameter.grad = gradient
-            self._step(update, global_step)
+            if self._looks_at_gradients:
+                self._prepare_gradients(update)
+            if update.schedule is not None:
+                rate = update.schedule(global_step)
+                for group in update.optimizer.param_groups:
+                    group["lr"] = rate
+            if self.scaler:
+                self.scaler.step(update.optimizer)
+            else:
+                update.optimizer.step()
+            if update.scheduler is not None:
+                update.scheduler.step()
         if self.scaler:
             self.scaler.update()
         self.clear()
@@ -146,24 +154,10 @@ class Trainer:
         for parameter in self._trained:
             parameter.grad = None
 
-    def _scaled(self, loss: torch.Tensor, factor: float) -> torch.Tensor:
+    def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
         if self.scaler:
             loss = self.scaler.scale(loss)
-        return loss if factor == 1.0 else loss * factor
-
-    def _step(self, update: Update, global_step: int) -> None:
-        if self._looks_at_gradients:
-            self._prepare_gradients(update)
-        if update.schedule is not None:
-            rate = update.schedule(global_step)
-            for group in update.optimizer.param_groups:
-                group["lr"] = rate
-        if self.scaler:
-            self.scaler.step(update.optimizer)
-        else:
-            update.optimizer.step()
-        if update.scheduler is not None:
-            update.scheduler.step()
+        return loss if self._factor == 1.0 else loss * self._factor
 
     def _prepare_gradients(self, update: Update) -> None:
         settings = self._settings

@@ -27,6 +27,8 @@ from mox_core.tf_checkpoint import TensorFlowCheckpoint
 
 __all__ = ["load_variables", "restore_all"]
 
+_POWER = re.compile(r"(^|/)beta[12]_power(_\w+)?$")
+
 
 def load_variables(run: RunState, hooks: Sequence[RunHook]) -> None:
     """Initializes the program's variables, from a checkpoint where there is one.
@@ -204,11 +206,16 @@ def _tell_surplus(
 def _without_state(program: Program, prefix: str, names: Sequence[str]) -> Sequence[str]:
     """Those of a checkpoint's names that are no optimizer's.
 
-    A record tells. Without one, what is called as a variable is with more behind it belongs to it.
+    A record tells. Without one, what is called as a variable is with more behind it belongs to it,
+    and what TensorFlow's Adam calls its own.
     """
     state = frozenset((read_record(prefix) or {}).get("state", ()))
     below = tuple(f"{info.name}/" for info in program.variable_infos())
-    return [name for name in names if name not in state and not name.startswith(below)]
+    return [
+        name
+        for name in names
+        if name not in state and not name.startswith(below) and not _POWER.search(name)
+    ]
 
 
 def _check(program: Program, report: RestoreReport, prefix: str) -> None:

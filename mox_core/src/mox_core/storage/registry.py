@@ -127,6 +127,11 @@ def _plugin(name: str, *, asked: str) -> DriverFactory:
     from mox_core.plugins import get_manager
 
     factory: DriverFactory = get_manager().select("storage", name, asked=asked)
+    if not callable(factory):
+        raise PluginError(
+            f"the plugin of storage driver {name!r} gave a {type(factory).__name__}.\n"
+            "  Its author must return what makes one: it is called as factory(scheme, settings)."
+        )
     return factory
 
 

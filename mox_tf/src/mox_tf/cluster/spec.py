@@ -112,7 +112,7 @@ def _check(ps: tuple[str, ...], workers: tuple[str, ...], job: str, index: int, 
         missing = "parameter server" if not ps else "worker"
         raise EngineError(
             f"the cluster has no {missing} ({where}).\n"
-            "  Give --ps_hosts and --worker_hosts, each as host:port,host:port."
+            "  Give --ps_hosts and --worker_hosts, each as host:port,host:port; `mox launch` --ps."
         )
     for host in (*ps, *workers):
         name, colon, port = host.rpartition(":")
