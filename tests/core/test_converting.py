@@ -146,6 +146,7 @@ def test_a_run_goes_on_with_another_engine(problem, trained, tmp_path, capsys):
 def test_there_and_back_is_the_same(trained, tmp_path):
     weights = tmp_path / "weights.safetensors"
     assert convert(trained / "model.ckpt-5", weights, "--to", "safetensors") == 0
+    assert weights.stat().st_mode == (trained / "metrics.jsonl").stat().st_mode
     assert convert(weights, tmp_path / "other", "--to", "other") == 0
     assert convert(tmp_path / "other", tmp_path / "back", "--to", "toy") == 0
     before, after = variables(trained, ToyEngine), variables(tmp_path / "back", ToyEngine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 
 import numpy as np
@@ -244,6 +245,33 @@ def test_patterns_do_not_touch_a_resume_from_log_dir(problem, tmp_path):
     set_flag("checkpoint_exclude_patterns", "global_step,weights")
     result = problem.run(max_number_of_steps=8, log_dir=tmp_path)
     assert result.steps == 3 and result.global_step == 8
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this machine")
+def test_metrics_on_a_full_disk_end_the_run_with_that_error(problem, tmp_path, caplog):
+    class Fails(mox.RunHook):
+        def on_error(self, run, error):
+            raise ValueError("of no interest")
+
+    told = []
+
+    class Told(mox.RunHook):
+        def on_error(self, run, error):
+            told.append(error)
+
+    problem.run(log_dir=tmp_path / "trained", max_number_of_steps=4)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(MoxError, match="metrics.jsonl cannot be written: No space left") as caught:
+        problem.run(
+            EVAL,
+            checkpoint_path=tmp_path / "trained",
+            log_dir=tmp_path / "full",
+            optimizer_fn=None,
+            hooks=[Fails(), Told()],
+        )
+    assert told == [caught.value]
+    assert "Fails.on_error failed: of no interest" in caplog.text
 
 
 def test_metrics_are_not_written_twice_after_a_resume(problem, tmp_path):

@@ -81,6 +81,17 @@ def test_an_empty_class_keeps_its_label_and_is_warned_of(flowers, caplog):
     assert "no images in the class folder 'poppy'" in caplog.text
 
 
+@pytest.mark.parametrize("folder", [None, "", 3])
+def test_a_flag_that_was_not_given_is_no_folder(folder):
+    for make in (
+        lambda: mox.ImageClassificationRawMetadata(folder),
+        lambda: mox.ImageClassificationTFRecordMetadata(folder, "train*"),
+        lambda: mox.get_dataset("flowers", "train", folder),
+    ):
+        with pytest.raises(DataError, match=rf"_dir is {folder!r}: .*\n  Does it come from a flag"):
+            make()
+
+
 def test_folders_without_images_and_missing_folders_are_errors(flowers, tmp_path):
     for name in ("daisy", "rose", "tulip"):
         shutil.rmtree(flowers / name)

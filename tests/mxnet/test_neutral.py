@@ -103,6 +103,8 @@ def test_exports_to_onnx(build, tmp_path):
     program = build(EXPORT, input_spec=predicted.input_spec, model_fn=model_fn)
     program.export("onnx", str(tmp_path / "model"))
     session = onnxruntime.InferenceSession(str(tmp_path / "model" / "model.onnx"))
+    assert [one.name for one in session.get_inputs()] == ["images"]
+    assert not session.get_overridable_initializers(), "variables are constants"
     (got,) = session.run(None, {"images": data[0][0]})
     np.testing.assert_allclose(got, logits, rtol=1e-3, atol=1e-5)
 

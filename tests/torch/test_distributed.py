@@ -90,17 +90,18 @@ def test_two_processes_of_torchrun_equal_one_with_the_whole_batch(start, tmp_pat
     assert lines(output) == [f"RANK {r}: {did}" for r in (0, 1) for did in (trained, evaluated)]
 
 
-def test_all_processes_of_a_launch_end_with_the_first_whose_data_end(start):
+def test_all_processes_of_a_launch_end_with_the_first(start):
+    """With the one whose data end; in a second run, with the one of which a hook stops.
+
+    A third run, in which the processes would not train the same variables, does not begin.
+    """
     launch = [PYTHON, "-m", "mox_core.cli", "launch", "--workers", 2, SCRIPT]
-    output = output_of(start(*launch, "--counts", "9,4"))
-    assert lines(output) == [f"RANK {rank}: 4 steps, the data ended" for rank in (0, 1)]
-
-
-def test_all_end_when_a_hook_of_one_stops(start):
-    processes = by_hand(start, "--counts", "9,9", "--stop_at", 3)
-    reasons = ["enough", "another process ended the run"]
-    for rank, process in enumerate(processes):
-        assert lines(output_of(process)) == [f"RANK {rank}: 3 steps, {reasons[rank]}"]
+    output = output_of(start(*launch, "--counts", "9,4", "--then_stop_at", 3, "--then_differ"))
+    differ = "the losses of rank 1 reach other variables than those of rank 0."
+    for rank, stopped in enumerate(("enough", "another process ended the run")):
+        did = ["4 steps, the data ended", f"3 steps, {stopped}", differ]
+        own = [line for line in lines(output) if line.startswith(f"RANK {rank}: ")]
+        assert own == sorted(f"RANK {rank}: {one}" for one in did)
 
 
 @pytest.mark.parametrize("failing", [0, 1])

@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 
 import mox_torch as mox
+from mox_core.errors import EngineError
 from mox_core.testing.engine_problem import CLASSES, FEATURES, make_batches
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--log_dir")
 parser.add_argument("--counts", help="batches per rank, by commas")
 parser.add_argument("--fail_at", type=int)
-parser.add_argument("--stop_at", type=int)
+parser.add_argument("--then_stop_at", type=int, help="train again, until a hook of rank 0 stops")
+parser.add_argument("--then_differ", action="store_true", help="train once more, in vain")
 parser.add_argument("--rank_that_fails", type=int, default=1)
 parser.add_argument("--evaluate", action="store_true")
 parser.add_argument("--die_at", type=int, help="kill the process itself")
@@ -59,18 +61,8 @@ def model_fn(inputs, mode):
 
 class StopEarly(mox.RunHook):
     def on_step_end(self, run, results):
-        if args.stop_at is not None and rank == 0 and run.step == args.stop_at:
+        if rank == 0 and run.step == args.then_stop_at:
             run.stop("enough")
-
-
-result = mox.run(
-    input_fn=input_fn,
-    model_fn=model_fn,
-    optimizer_fn=lambda parameters: torch.optim.SGD(parameters, lr=0.5, momentum=0.9),
-    run_mode=mox.ModeKeys.TRAIN,
-    log_dir=args.log_dir,
-    hooks=[StopEarly()],
-)
 
 
 def tell(text):
@@ -78,7 +70,27 @@ def tell(text):
     os.write(1, f"RANK {rank}: {text}\n".encode())
 
 
-tell(f"{result.steps} steps, {result.stop_reason}")
+def train(log_dir, *hooks):
+    result = mox.run(
+        input_fn=input_fn,
+        model_fn=model_fn,
+        optimizer_fn=lambda parameters: torch.optim.SGD(parameters, lr=0.5, momentum=0.9),
+        run_mode=mox.ModeKeys.TRAIN,
+        log_dir=log_dir,
+        hooks=hooks,
+    )
+    tell(f"{result.steps} steps, {result.stop_reason}")
+
+
+train(args.log_dir)
+if args.then_stop_at is not None:
+    calls = 0
+    train(None, StopEarly())
+if args.then_differ:
+    try:
+        train(None)  # in rank 0 this is not the first call any more, so it leaves `extra` out
+    except EngineError as error:
+        tell(str(error).partition("\n")[0])
 if args.evaluate:
     evaluated = mox.run(
         input_fn=input_fn, model_fn=model_fn, run_mode=mox.ModeKeys.EVAL, log_dir=args.log_dir

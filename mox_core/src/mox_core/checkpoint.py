@@ -13,6 +13,7 @@ All that reads takes local paths and URLs of `mox.file` alike; what is saved is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -301,7 +302,10 @@ class CheckpointStore:
     def _publish(self, staging: str, name: str) -> None:
         record = name + RECORD_SUFFIX
         files = [entry for entry in sorted(os.listdir(staging)) if entry != record] + [record]
+        mode = os.stat(os.path.join(staging, record)).st_mode
         for file in files:
+            with contextlib.suppress(OSError):  # safetensors lets nobody else read its files
+                os.chmod(os.path.join(staging, file), mode)
             _flush_to_disk(os.path.join(staging, file))
         for file in files:
             os.replace(os.path.join(staging, file), os.path.join(self.directory, file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -40,9 +41,13 @@ def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
     library = _library()
     partial = f"{path}.writing-{os.getpid()}"
     try:
+        open(partial, "wb").close()
+        mode = os.stat(partial).st_mode
         library.save_file(
             {name: np.asarray(array, order="C") for name, array in arrays.items()}, partial
         )
+        with contextlib.suppress(OSError):  # the library lets nobody else read its files
+            os.chmod(partial, mode)
         os.replace(partial, path)
     except Exception as error:  # OSError, SafetensorError
         raise CheckpointError(f"{path} cannot be written: {error}") from error

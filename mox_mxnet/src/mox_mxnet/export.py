@@ -192,6 +192,22 @@ def _write_onnx(model: Exported, path: str) -> None:
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise ExportError(f"MXNet cannot export the model to ONNX: {reason}") from error
+    _hide_variables(path)
+
+
+def _hide_variables(path: str) -> None:
+    """Takes the variables out of the inputs, where a caller could replace them at every call.
+
+    MXNet lists them, as ONNX once asked for; then onnxruntime warns of each and folds none.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    variables = {one.name for one in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in variables]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    onnx.save(model, path)
 
 
 def _recorded_name(array: Any) -> str:

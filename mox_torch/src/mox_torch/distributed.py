@@ -185,16 +185,27 @@ class Group(Processes):
         """
         self._collective(exchange.finish)
 
-    def synchronize(self, variables: Mapping[str, torch.Tensor], global_step: int) -> None:
+    def synchronize(
+        self,
+        variables: Mapping[str, torch.Tensor],
+        global_step: int,
+        trained: Sequence[Sequence[str]],
+    ) -> None:
         """Gives all processes the variables of rank 0.
 
+        Args:
+            variables: by name.
+            global_step: of this process.
+            trained: the names of those that each loss updates.
+
         Raises:
-            EngineError: they do not have the same variables, or not the same global step.
+            EngineError: they do not have or train the same variables, or not the same global step.
         """
-        mine = (global_step, [(name, tuple(t.shape)) for name, t in variables.items()])
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in variables.items()]
+        mine = (global_step, shapes, trained)
         all_of_them: list[Any] = [None] * self.cluster.world_size
         self._collective(lambda: dist.all_gather_object(all_of_them, mine, group=self._talk))
-        for rank, (step, names) in enumerate(all_of_them):
+        for rank, (step, names, updated) in enumerate(all_of_them):
             if step != all_of_them[0][0]:
                 raise EngineError(
                     f"rank {rank} begins at step {step}, rank 0 at {all_of_them[0][0]}.\n"
@@ -204,6 +215,11 @@ class Group(Processes):
                 raise EngineError(
                     f"rank {rank} has other variables than rank 0.\n"
                     "  Let model_fn make the same ones in every process."
+                )
+            if updated != all_of_them[0][2]:
+                raise EngineError(
+                    f"the losses of rank {rank} reach other variables than those of rank 0.\n"
+                    "  Let the first batch of every process use all that is to be trained."
                 )
         with torch.no_grad():
             for tensor in variables.values():
@@ -225,6 +241,8 @@ class Group(Processes):
             self.close()  # from now on the others notice
             if self.cluster.rank == 0:
                 self._wait_until_told()
+            else:
+                self._store.add(_TOLD_KEY, 1)  # it has an error of its own
         except RuntimeError:
             pass  # the store went down with the process that held it
 

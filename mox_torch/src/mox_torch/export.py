@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -144,7 +145,10 @@ def export_program(
         assert program is not None
         program.save(os.path.join(directory, ONNX_FILE))
     else:
-        torch.export.save(exported, os.path.join(directory, MODEL_FILE))
+        with warnings.catch_warnings():
+            # Said of kernels in NHWC order, which are written whole all the same.
+            warnings.filterwarnings("ignore", message="No complete tensor found")
+            torch.export.save(exported, os.path.join(directory, MODEL_FILE))
     signature = {
         "inputs": {n: _described(e) for n, e in zip(names, examples, strict=True)},
         "outputs": {name: _described(tensor) for name, tensor in outputs.items()},

@@ -138,7 +138,9 @@ class TorchProgram(EagerProgram[Batch]):
         """Runs at most `n` steps."""
         results = StepResults(steps=0, global_step=self.global_step)
         if self._group and not self._synchronized:
-            self._group.synchronize(self._store.tensors(), self.global_step)
+            updates = self._trainer.updates if self._trainer else []
+            trained = [list(update.parameters) for update in updates]
+            self._group.synchronize(self._store.tensors(), self.global_step, trained)
             self._synchronized = True
         feed, mode, trainer = self._feed, self.request.mode, self._trainer
         model = self._model.__call__  # quicker than the object, which packs its arguments first

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from mox_core.errors import DataError
 from mox_core.storage.tree import missing
 from mox_core.storage.urls import locate
 
-__all__ = ["IMAGE_EXTENSIONS", "Listed", "examples", "is_hidden", "is_image", "list_files"]
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "Listed",
+    "examples",
+    "folder_path",
+    "is_hidden",
+    "is_image",
+    "list_files",
+]
 
 IMAGE_EXTENSIONS = frozenset(
     {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -27,6 +37,28 @@ class Listed(NamedTuple):
     name: str
     size: int
     version: str
+
+
+def folder_path(folder: str | os.PathLike[str], argument: str) -> str:
+    """The path or URL of a folder without a slash at its end.
+
+    Args:
+        folder: local path or URL.
+        argument: what the caller's argument is called.
+
+    Raises:
+        DataError: it is something else, such as the None of a flag that was not given.
+    """
+    try:
+        path = os.fspath(folder)
+    except TypeError:
+        path = None
+    if not path or not isinstance(path, str):
+        raise DataError(
+            f"{argument} is {folder!r}: give the folder of the data set, a path or a URL.\n"
+            "  Does it come from a flag, such as --data_url, that was not given?"
+        )
+    return path.rstrip("/") or "/"
 
 
 def list_files(folder: str, *, recursive: bool = True) -> Iterator[Listed]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mox_core.data.labels import check_labels, log_labels, read_labels
-from mox_core.data.listing import Listed, examples, is_hidden, is_image, list_files
+from mox_core.data.listing import Listed, examples, folder_path, is_hidden, is_image, list_files
 from mox_core.data.source import FileSource
 from mox_core.errors import DataError
 from mox_core.storage import api as file
@@ -47,8 +47,8 @@ class _Metadata:
     """
 
     def __init__(self, base_dir: str | os.PathLike[str], redirect_dir: str | None) -> None:
-        self.base_dir = os.fspath(base_dir).rstrip("/") or "/"
-        self.redirect_dir = redirect_dir and os.fspath(redirect_dir).rstrip("/")
+        self.base_dir = folder_path(base_dir, "base_dir")
+        self.redirect_dir = folder_path(redirect_dir, "redirect_dir") if redirect_dir else None
         self.labels_to_names: Mapping[int, str] = {}
 
     @property

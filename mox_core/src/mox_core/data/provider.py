@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mox_core.data.dataset import ImageDataset, make_cache
+from mox_core.data.listing import folder_path
 from mox_core.data.metadata import BaseTFRecordMetadata, ImageClassificationTFRecordMetadata
 from mox_core.data.source import Source
 from mox_core.errors import DataError
@@ -144,7 +145,7 @@ def get_source(
             f"data set {name!r} has no split {split_name!r}; it has "
             f"{', '.join(provider.meta.splits_to_sizes)}."
         )
-    folder = os.fspath(dataset_dir).rstrip("/") or "/"
+    folder = folder_path(dataset_dir, "dataset_dir")
     cache = make_cache(cache_dir, folder, remove=remove_cache_on_finish)
     return provider.source(split_name, folder, cache=cache)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -92,15 +93,18 @@ class MetricsHook(RunHook):
             self._file.write(json.dumps(finite) + "\n")
             self._file.flush()
         except OSError as error:
+            path = self._file.name
+            with contextlib.suppress(OSError):  # it tries to write the line once more
+                self._close()
             raise MoxError(
-                f"{self._file.name} cannot be written: {error.strerror}.\n"
+                f"{path} cannot be written: {error.strerror}.\n"
                 "  Free some space, then run the same command again."
             ) from error
 
     def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def _drop_steps_from(path: str, step: int) -> None:

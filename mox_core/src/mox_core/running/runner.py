@@ -259,7 +259,10 @@ def _run_with_hooks(run: RunState, hooks: Sequence[RunHook]) -> None:
         _despite_losses(run, hooks, go_on)
     except BaseException as error:
         for hook in hooks:
-            hook.on_error(run, error)
+            try:
+                hook.on_error(run, error)
+            except Exception as another:  # the first one is what the user has to see
+                run.logger.warning("%s.on_error failed: %s", type(hook).__name__, another)
         raise
     if run.step == run.start_step and run.stop_reason == "the data ended":
         run.logger.warning("No step was run: input_fn(%s) gave no data.", run.mode)
