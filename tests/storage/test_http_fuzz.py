@@ -11,13 +11,12 @@ pytest.importorskip("hypothesis")
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers.scripted import ScriptedServer
+from servers.scripted import ScriptedServer, Unsigned
 
 from mox_core.storage.http.client import Client, WireError
 from mox_core.storage.http.connection import ProtocolError
 from mox_core.storage.http.replies import parse, parse_listing
 from mox_core.storage.http.request import Endpoint, Request
-from mox_core.storage.http.signers import Anonymous
 
 FUZZ = settings(
     max_examples=150,
@@ -43,7 +42,7 @@ def ask(server: ScriptedServer, reply: bytes, request: Request) -> tuple[int, by
     """The answer, or None for the data plane's own error; anything else is a defect."""
     server.script([reply, b""])
     client = Client(
-        Endpoint("127.0.0.1", server.port, connect_timeout=5, read_timeout=5), Anonymous()
+        Endpoint("127.0.0.1", server.port, connect_timeout=5, read_timeout=5), Unsigned()
     )
     pieces: list[bytes] = []
     try:

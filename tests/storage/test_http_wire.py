@@ -8,13 +8,12 @@ import ssl
 import threading
 
 import pytest
-from servers.scripted import ScriptedServer
+from servers.scripted import ScriptedServer, Unsigned
 
 from mox_core.storage.driver import FileSlice
 from mox_core.storage.http.client import Client, Reply, WireError
 from mox_core.storage.http.connection import ProtocolError, ShortBodyError, SourceChangedError
 from mox_core.storage.http.request import Endpoint, Request
-from mox_core.storage.http.signers import Anonymous
 from mox_core.testing.storage_tiers.contents import same
 
 
@@ -33,7 +32,7 @@ def client(server):
 
 def make_client(port: int, *, read_timeout: float = 20.0) -> Client:
     endpoint = Endpoint("127.0.0.1", port, connect_timeout=5, read_timeout=read_timeout)
-    return Client(endpoint, Anonymous())
+    return Client(endpoint, Unsigned())
 
 
 def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:

@@ -85,12 +85,14 @@ def radosgw(folder: Path, access_key: str, secret_key: str) -> Iterator[int]:
     for name in ("mon", "osd", "rgw"):
         (folder / name).mkdir()
 
-    def call(*command: str) -> str:
-        done = subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr[-1000:]}"
-        return done.stdout
+    def call(*command: str, attempts: int = 1) -> str:
+        for _ in range(attempts):
+            done = subprocess.run(
+                command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120
+            )
+            if done.returncode == 0:
+                return done.stdout
+        raise AssertionError(f"{command}: {done.stderr[-1000:]}")
 
     try:
         address = f"[v1:127.0.0.1:{monitor}]"
@@ -101,7 +103,8 @@ def radosgw(folder: Path, access_key: str, secret_key: str) -> Iterator[int]:
         osd = json.loads(call("ceph", "osd", "dump", "-f", "json"))["osds"][0]["uuid"]
         call("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         call("ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=h")
-        call("ceph-osd", "-i", "0")
+        # On a loaded machine it sometimes asks before it knows the cluster: "wrong fsid".
+        call("ceph-osd", "-i", "0", attempts=5)
         keys = f"--access-key={access_key}", f"--secret-key={secret_key}"
         call("radosgw-admin", "user", "create", "--uid=mox", "--display-name=mox", *keys)
         call("radosgw", "-n", "client.rgw")

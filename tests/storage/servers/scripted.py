@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 
+class Unsigned:
+    """Signs nothing."""
+
+    def sign(self, request: object, **how: object) -> dict[str, str]:
+        return {}
+
+
 class ScriptedServer:
     """Answers the n-th request with the n-th script, and closes when there is none.
 

@@ -20,7 +20,7 @@ from mox_core.storage.errors import (
     UnsupportedError,
 )
 from mox_core.storage.local import WholeFile, copy_range
-from mox_core.storage.parts import InOrder, Sizes, cut
+from mox_core.storage.parts import InOrder, Sizes
 from mox_core.storage.pool import Pool
 from mox_core.storage.retry import Stopped
 
@@ -260,7 +260,7 @@ class Copier:
     def _download_parts(self, job: Job, info: ObjectInfo) -> None:
         whole = self._begin_file(job.target)
         hasher = InOrder(whole.fd, info.digest)
-        ranges = cut(info.size, self.sizes.part)
+        ranges = transfer.cut(info.size, self.sizes.part)
 
         def part(number: int) -> None:
             start, length = ranges[number]
@@ -358,7 +358,7 @@ class Copier:
     ) -> None:
         """Uploads `size` bytes, of which `body(start, length)` gives any range."""
         part_size = self.sizes.part_of(size, self.target)
-        ranges = cut(size, part_size)
+        ranges = transfer.cut(size, part_size)
         in_memory = not self.source.local_path("/")
 
         def part(upload: str, number: int) -> str:

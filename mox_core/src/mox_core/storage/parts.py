@@ -1,4 +1,4 @@
-"""Large files in parts: how they are cut, and their digest when parts arrive in any order."""
+"""Large files in parts: how large these are, and their digest when parts arrive in any order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mox_core.storage import transfer
 from mox_core.storage.auth import AuthError
 from mox_core.storage.driver import Driver
 
-__all__ = ["InOrder", "Sizes", "cut"]
+__all__ = ["InOrder", "Sizes"]
 
 HASH_STEP = 1 << 20
 
@@ -39,11 +39,6 @@ class Sizes(NamedTuple):
         fewest = -(-size // can.max_parts)
         rounded = -(-fewest // (1 << 20)) << 20 if fewest > self.part else self.part
         return max(rounded, can.min_part_size)
-
-
-def cut(size: int, part: int) -> list[tuple[int, int]]:
-    """Cuts `size` bytes into (start, length) of `part` bytes; the last may be shorter."""
-    return [(at, min(part, size - at)) for at in range(0, size, part)]
 
 
 class InOrder:

@@ -26,6 +26,7 @@ __all__ = [
     "append",
     "complete",
     "copy_ranges",
+    "cut",
     "digest_of",
     "fetch",
     "find",
@@ -349,9 +350,14 @@ def put_checked(driver: Driver, path: str, data: Body, *, old: ObjectInfo | None
     )
 
 
+def cut(size: int, part: int) -> list[tuple[int, int]]:
+    """Cuts `size` bytes into (start, length) of `part` bytes; the last may be shorter."""
+    return [(at, min(part, size - at)) for at in range(0, size, part)]
+
+
 def copy_ranges(driver: Driver, size: int, part: int) -> list[tuple[int, int]]:
     """Cuts `size` bytes into (start, length) of `part` bytes, none of them below the minimum."""
-    ranges = [(at, min(part, size - at)) for at in range(0, size, part)]
+    ranges = cut(size, part)
     if len(ranges) > 1 and ranges[-1][1] < driver.capabilities.min_part_size:
         at, _ = ranges[-2]
         ranges[-2:] = [(at, size - at)]

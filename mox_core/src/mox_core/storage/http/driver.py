@@ -290,8 +290,8 @@ class HttpDriver(ObjectStoreDriver):
         reply = self._exchange.ask(
             method, path, query=query, headers=headers, body=body, payload_sha256=sha256
         )
-        arrived = plain_md5(reply.headers, self._dialect.prefix)
-        if md5 and arrived and arrived != md5 and method == "PUT":
+        arrived = plain_md5(reply.headers, self._dialect.prefix) if md5 else ""
+        if arrived and arrived != md5 and method == "PUT":
             raise TransientError(
                 f"{self.url(path)} did not arrive as it was sent (MD5 {arrived} instead of {md5})"
             )

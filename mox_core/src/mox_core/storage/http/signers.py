@@ -21,7 +21,6 @@ from .request import UNRESERVED, Request
 from .times import http_date
 
 __all__ = [
-    "Anonymous",
     "Credentials",
     "HmacSha1",
     "SigV4",
@@ -73,14 +72,6 @@ class Signer(Protocol):
         ...
 
 
-class Anonymous:
-    """Signs nothing: public buckets."""
-
-    def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
-        """No headers."""
-        return {}
-
-
 class SigV4:
     """AWS Signature Version 4.
 
@@ -89,15 +80,11 @@ class SigV4:
     Args:
         credentials: Called for every request, so that refreshed credentials are picked up.
         region: Region of the credential scope.
-        service: Service of the credential scope.
     """
 
-    def __init__(
-        self, credentials: Callable[[], Credentials], region: str, *, service: str = "s3"
-    ) -> None:
+    def __init__(self, credentials: Callable[[], Credentials], region: str) -> None:
         self._credentials = credentials
         self._region = region
-        self._service = service
         # Replaced as a whole, so that threads need no lock.
         self._clock: tuple[int, str] = (-1, "")
         self._key: tuple[str, str, bytes] = ("", "", b"")
@@ -125,7 +112,7 @@ class SigV4:
             ]
         )
         canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{covered}\n{payload}"
-        scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
+        scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = hmac.digest(
             self._signing_key(credentials.secret_key, stamp[:8]),
@@ -149,7 +136,7 @@ class SigV4:
         cached = self._key
         if cached[:2] != (secret, day):
             key = f"AWS4{secret}".encode()
-            for part in (day, self._region, self._service, "aws4_request"):
+            for part in (day, self._region, "s3", "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
             cached = (secret, day, key)
             self._key = cached
