@@ -73,9 +73,8 @@ def newest(log_dir):
 
 
 def test_two_processes_of_torchrun_equal_one_with_the_whole_batch(start, tmp_path):
-    (port,) = free_ports(1)
-    torchrun = [PYTHON, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", SCRIPT]
+    # It finds a port by itself; one that was free a moment ago may be taken on a busy machine.
+    torchrun = [PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
     one = start(PYTHON, SCRIPT, "--log_dir", tmp_path / "one", "--counts", 10)
     two = start(*torchrun, "--log_dir", tmp_path / "two", "--counts", "10,10", "--evaluate")
     output_of(one)
