@@ -260,7 +260,11 @@ def test_a_loss_for_each_sample_is_refused():
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [(lambda loss: mx.nd.stack(loss, loss), r"loss has shape \(2,"), (lambda loss: 1.0, "a float")],
+    [
+        (lambda loss: mx.nd.stack(loss, loss), r"loss has shape \(2,"),
+        (lambda loss: 1.0, "a float"),
+        (lambda loss: [loss, loss], "2 losses in a later step, and had 1 in the first"),
+    ],
 )
 def test_a_loss_of_another_kind_in_a_later_step_is_refused(changed, message):
     calls = []

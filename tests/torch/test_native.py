@@ -305,7 +305,11 @@ def test_functions_called_outside_of_model_fn_are_refused():
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [(lambda loss: loss.expand(2), r"loss has shape \(2,\)"), (float, "loss is a float.*Tensor")],
+    [
+        (lambda loss: loss.expand(2), r"loss has shape \(2,\)"),
+        (float, "loss is a float.*Tensor"),
+        (lambda loss: [loss, loss], "2 losses in a later step, and had 1 in the first"),
+    ],
 )
 def test_a_loss_of_another_kind_in_a_later_step_is_refused(changed, message):
     calls = []

@@ -16,6 +16,7 @@ from mox_core.spec import ExportSpec, Mode, ModelSpec, not_scalar_error
 
 __all__ = [
     "SpecRules",
+    "losses_changed_error",
     "nothing_to_train_error",
     "optimizer_fn_per_loss",
     "optimizer_kind_error",
@@ -127,6 +128,19 @@ def optimizer_fn_per_loss(
             "  Give one for all losses, or one for each."
         )
     return functions * len(losses) if len(functions) == 1 else functions
+
+
+def losses_changed_error(now: int, before: int) -> SpecError:
+    """The error for a model_fn that does not return as many losses as in its first call.
+
+    Args:
+        now: how many it returned.
+        before: how many have an optimizer.
+    """
+    return SpecError(
+        f"ModelSpec.loss has {now} losses in a later step, and had {before} in the first.\n"
+        "  Return as many in each call of model_fn; multiply one by 0 to leave it out."
+    )
 
 
 def nothing_to_train_error(spec: ModelSpec, index: int, advice: str = "") -> SpecError:

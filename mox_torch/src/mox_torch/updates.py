@@ -16,6 +16,7 @@ from mox_core.optim.spec import OptimizerSpec
 from mox_core.patterns import in_scopes
 from mox_core.spec import ModelSpec
 from mox_core.spec_rules import (
+    losses_changed_error,
     nothing_to_train_error,
     optimizer_fn_per_loss,
     optimizer_kind_error,
@@ -101,7 +102,12 @@ class Trainer:
         Args:
             losses: what it returned.
             last: whether this is the last call of the step.
+
+        Raises:
+            SpecError: there are more or fewer than in the first call.
         """
+        if len(losses) != len(self.updates):
+            raise losses_changed_error(len(losses), len(self.updates))
         if last and self._exchange is not None:
             self._exchange.begin()
         if len(losses) == 1:
