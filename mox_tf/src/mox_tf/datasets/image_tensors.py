@@ -15,7 +15,15 @@ from mox_core.data.images import decode_image, has_opencv, image_size_of
 from mox_core.data.reading import cores
 from mox_core.errors import DataError
 from mox_tf.datasets.guard import guarded
-from mox_tf.datasets.streams import CHANCE, POSITION, Stream, fed, local_stream, reader_stream
+from mox_tf.datasets.streams import (
+    CHANCE,
+    POSITION,
+    TOGETHER,
+    Stream,
+    fed,
+    local_stream,
+    reader_stream,
+)
 from mox_tf.failures import first_line
 from mox_tf.preprocessing.decoding import decode
 from mox_tf.preprocessing.functions import DataAugmentationFn
@@ -24,9 +32,6 @@ from mox_tf.tf1 import as_it_is, tf
 __all__ = ["ImageTensors"]
 
 _BATCHES_AHEAD = 2
-_TOGETHER = 16
-"""Single samples that are handed over at a time."""
-
 _CONTENT = "image_buf"
 """Feature: the content of an image's file; in a stream, what the source has as `image`."""
 
@@ -98,7 +103,7 @@ class ImageTensors:
         """Whole batches as mox_core makes them, without samples that are damaged."""
         batched: Any = copy.copy(self)
         if self.batch_size is None:
-            batched.batch_size, batched.drop_remainder = _TOGETHER, False
+            batched.batch_size, batched.drop_remainder = TOGETHER, False
         view = View(batched, keys)
         made = self._made()
         size = self.batch_size if self.drop_remainder else None

@@ -16,9 +16,18 @@ from mox_core.data import Order, SampleError, tickets
 from mox_core.errors import DataError
 from mox_tf.tf1 import as_it_is, tf
 
-__all__ = ["CHANCE", "POSITION", "Position", "Stream", "fed", "local_stream", "reader_stream"]
+__all__ = [
+    "CHANCE",
+    "POSITION",
+    "TOGETHER",
+    "Position",
+    "Stream",
+    "fed",
+    "local_stream",
+    "reader_stream",
+]
 
-_TOGETHER = 16
+TOGETHER = 16
 """Samples that are handed over at a time."""
 
 _PATHS_TOGETHER = 256
@@ -165,7 +174,7 @@ def reader_stream(
         samples = read()
         numbered = enumerate(zip(tickets(order, total), samples, strict=False))
         try:
-            while some := list(islice(numbered, _TOGETHER)):
+            while some := list(islice(numbered, TOGETHER)):
                 good = []
                 for place, (ticket, sample) in some:
                     if isinstance(sample, SampleError):
