@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import socket
 import time
 from collections.abc import Callable
 
@@ -99,9 +99,10 @@ def find_endpoint(scheme: str, settings: Settings) -> Endpoint:
 
 
 def _is_address(host: str) -> bool:
+    bare = host.strip("[]")
     try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+        socket.inet_pton(socket.AF_INET6 if ":" in bare else socket.AF_INET, bare)
+    except OSError:
         return False
     return True
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from urllib.parse import urlsplit
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Capabilities, Driver, Recipe
@@ -59,7 +57,7 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
     )
     recipe = None
     if fixed is not None:
-        found = replace(endpoint.named(with_credentials(settings, fixed)), region=region)
+        found = endpoint.named(with_credentials(settings, fixed))._replace(region=region)
         recipe = Recipe(f"{__name__}:make_driver", scheme, found)
     fast = HttpDriver(
         scheme,
@@ -85,6 +83,8 @@ def _endpoint(settings: Settings) -> tuple[Endpoint, str]:
         host, port = settings.server, settings.port
         region = settings.region or DEFAULT_REGION
     else:  # Amazon's own: botocore knows the host of each region
+        from urllib.parse import urlsplit
+
         from mox_storage_s3.sdk import make_client
 
         boto = make_client(settings)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeAlias
-from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body, Capabilities, FileSlice, ObjectInfo, Recipe, Sink
@@ -28,7 +27,7 @@ from .headers import etag_of, plain_md5
 from .listing import list_pages
 from .refusals import refusal
 from .replies import complete_body, delete_body, parse
-from .request import UNRESERVED, Request
+from .request import Request, quote_key
 
 __all__ = ["Dialect", "HttpDriver"]
 
@@ -339,7 +338,7 @@ class HttpDriver(ObjectStoreDriver):
 
     def _copy_headers(self, source: str, etag: str) -> dict[str, str]:
         prefix = self._dialect.prefix
-        headers = {f"{prefix}copy-source": "/" + quote(source, UNRESERVED + "/")}
+        headers = {f"{prefix}copy-source": f"/{quote_key(source)}"}
         if etag:
             headers[f"{prefix}copy-source-if-match"] = f'"{etag}"'
         return headers

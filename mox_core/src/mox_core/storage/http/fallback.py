@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from mox_core._lazy import lazy_logger
 from mox_core.storage.driver import Body, Driver, ObjectInfo, Recipe, Sink
 
 from .driver import HttpDriver
@@ -14,7 +14,7 @@ from .refusals import UnexpectedAnswerError
 
 __all__ = ["FallbackDriver"]
 
-_log = logging.getLogger(__name__)
+_log = lazy_logger(__name__)
 _T = TypeVar("_T")
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body
@@ -19,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint", "Request", "make_endpoint", "quote_key"]
 
-UNRESERVED = "-_.~"
 _PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
+_ESCAPES = [chr(b) if _PLAIN.fullmatch(chr(b)) else f"%{b:02X}" for b in range(256)]
 # Two silent attempts fit into the 30 seconds after which a dead server shall be an error.
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 12.0
@@ -29,7 +26,12 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 def quote_key(key: str) -> str:
     """Percent-encode a key as it stands in a path."""
-    return key if _PLAIN.fullmatch(key) else quote(key, UNRESERVED + "/")
+    # urllib.parse has this too, but takes 3 ms to import.
+    return key if _PLAIN.fullmatch(key) else "".join([_ESCAPES[b] for b in key.encode()])
+
+
+def _quote_query(text: str) -> str:
+    return quote_key(text).replace("/", "%2F")
 
 
 class Request(NamedTuple):
@@ -62,15 +64,12 @@ class Request(NamedTuple):
         if not self.query:
             return ""
         return "&".join(
-            quote(name, UNRESERVED)
-            if value is None
-            else f"{quote(name, UNRESERVED)}={quote(value, UNRESERVED)}"
+            _quote_query(name) if value is None else f"{_quote_query(name)}={_quote_query(value)}"
             for name, value in sorted(self.query.items())
         )
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where a service listens and how it names buckets.
 
     Attributes:
@@ -93,7 +92,7 @@ class Endpoint:
     read_timeout: float = 60.0
     keep_alive: bool = True
 
-    @cached_property
+    @property
     def authority(self) -> str:
         """Host and port as the Host header gives them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -101,8 +100,7 @@ class Endpoint:
 
     def named(self, settings: Settings) -> Settings:
         """The settings that lead to this endpoint, without asking anybody."""
-        return replace(
-            settings,
+        return settings._replace(
             server=f"[{self.host}]" if ":" in self.host else self.host,
             port=self.port,
             is_secure=self.tls is not None,

@@ -11,13 +11,11 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple, Protocol
-from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 
-from .request import UNRESERVED, Request
+from .request import Request, quote_key
 from .times import http_date
 
 __all__ = [
@@ -54,7 +52,7 @@ class Credentials(NamedTuple):
 
 def with_credentials(settings: Settings, found: Credentials) -> Settings:
     """The settings that name these credentials."""
-    return replace(settings, ak=found.access_key, sk=found.secret_key, token=found.token)
+    return settings._replace(ak=found.access_key, sk=found.secret_key, token=found.token)
 
 
 class Signer(Protocol):
@@ -105,12 +103,9 @@ class SigV4:
         names = sorted(signed)
         headers = "".join([f"{name}:{signed[name]}\n" for name in names])
         covered = ";".join(names)
-        query = "&".join(
-            [
-                f"{quote(name, UNRESERVED)}={quote(value or '', UNRESERVED)}"
-                for name, value in sorted(request.query.items())
-            ]
-        )
+        query = request.query_string()
+        if query:
+            query = "&".join([part if "=" in part else f"{part}=" for part in query.split("&")])
         canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{covered}\n{payload}"
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
@@ -186,7 +181,7 @@ class HmacSha1:
         )
         resource = f"/{request.bucket}" if request.bucket else "/"
         if request.bucket and (request.key or not self._path_style):
-            resource += "/" + quote(request.key, UNRESERVED + "/")
+            resource += "/" + quote_key(request.key)
         signed_query = [
             name if value is None else f"{name}={value}"
             for name, value in sorted(request.query.items())
