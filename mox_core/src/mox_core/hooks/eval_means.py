@@ -8,7 +8,6 @@ from mox_core.engine import Fetch
 from mox_core.hooks.base import RunHook
 from mox_core.hooks.log_line import format_metrics
 from mox_core.running.means import Means
-from mox_core.wording import counted
 
 if TYPE_CHECKING:
     from mox_core.engine import StepResults
@@ -34,11 +33,11 @@ class EvalMeansHook(RunHook):
         if not metrics:
             return
         run.metrics = metrics
-        samples = f", {counted(self._means.samples, 'sample')}" if self._means.samples else ""
+        samples = f", {self._means.samples} samples" if self._means.samples else ""
         run.logger.info(
-            "[EVAL] global step: %d, %s%s\t%s",
+            "[EVAL] global step: %d, %d batches%s\t%s",
             run.global_step,
-            counted(self._means.batches, "batch", "batches"),
+            self._means.batches,
             samples,
             format_metrics(metrics, "\t"),
         )
