@@ -14,7 +14,7 @@ from mox_core.storage.driver import Body
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Endpoint", "Request", "make_endpoint", "quote_key"]
+__all__ = ["Endpoint", "Place", "Request", "make_endpoint", "quote_key"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 _ESCAPES = [chr(b) if _PLAIN.fullmatch(chr(b)) else f"%{b:02X}" for b in range(256)]
@@ -43,7 +43,7 @@ class Request(NamedTuple):
         key: Object key, not encoded; '' addresses the bucket.
         query: Name to value, not encoded; None for a name without a value (`?uploads`).
         headers: Lower-case names to values; all of them are signed.
-        body: Payload, or None.
+        body: Payload.
         payload_sha256: Hexadecimal SHA-256 of the body when it is known, else None.
         idempotent: Whether sending it twice does the same as once; else it gets a new connection.
         timeout: Seconds to wait for the next byte; the endpoint's when None.
@@ -54,7 +54,7 @@ class Request(NamedTuple):
     key: str = ""
     query: Mapping[str, str | None] = _NOTHING
     headers: Mapping[str, str] = _NOTHING
-    body: Body | None = None
+    body: Body = b""
     payload_sha256: str | None = None
     idempotent: bool = True
     timeout: float | None = None
@@ -69,6 +69,24 @@ class Request(NamedTuple):
         )
 
 
+class Place(NamedTuple):
+    """Where the requests for one bucket go.
+
+    Attributes:
+        address: Host name to connect to, and to check the certificate against.
+        host: The Host header.
+        base: What stands before the key in the path, without a `/` at its end.
+    """
+
+    address: str
+    host: str
+    base: str
+
+    def path(self, key: str) -> str:
+        """The encoded path of an object, or of the bucket."""
+        return f"{self.base}/{quote_key(key)}" if key or not self.base else self.base
+
+
 class Endpoint(NamedTuple):
     """Where a service listens and how it names buckets.
 
@@ -76,7 +94,6 @@ class Endpoint(NamedTuple):
         host: Host name or IP address, without brackets.
         port: TCP port.
         tls: Context for https, None for plain http.
-        prefix: Path in front of every bucket, '' or '/something'.
         path_style: Bucket in the path (True) or in the host name (False).
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds to wait for the next byte.
@@ -86,17 +103,15 @@ class Endpoint(NamedTuple):
     host: str
     port: int
     tls: ssl.SSLContext | None = None
-    prefix: str = ""
     path_style: bool = True
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     keep_alive: bool = True
 
     @property
-    def authority(self) -> str:
-        """Host and port as the Host header gives them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (80 if self.tls is None else 443) else f"{host}:{self.port}"
+    def origin(self) -> str:
+        """`http(s)://host:port`, for messages."""
+        return f"http{'s' * (self.tls is not None)}://{self.host}:{self.port}"
 
     def named(self, settings: Settings) -> Settings:
         """The settings that lead to this endpoint, without asking anybody."""
@@ -107,26 +122,15 @@ class Endpoint(NamedTuple):
             path_style=self.path_style,
         )
 
-    def locate(self, request: Request) -> tuple[str, str]:
-        """The Host header and the encoded path of a request."""
-        host = self.authority
-        key = quote_key(request.key)
-        if not request.bucket:
-            return host, f"{self.prefix}/"
-        if self._in_path(request.bucket):
-            base = f"{self.prefix}/{quote_key(request.bucket)}"
-            return host, f"{base}/{key}" if key else base
-        return f"{request.bucket}.{host}", f"{self.prefix}/{key}"
-
-    def address(self, request: Request) -> str:
-        """The host name to connect to, and to check the certificate against."""
-        if not request.bucket or self._in_path(request.bucket):
-            return self.host
-        return f"{request.bucket}.{self.host}"
-
-    def _in_path(self, bucket: str) -> bool:
+    def locate(self, bucket: str) -> Place:
+        """Where requests for a bucket go ('' for the service itself)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.port != (80 if self.tls is None else 443):
+            host = f"{host}:{self.port}"
         # A wildcard certificate covers one label, so a bucket with dots cannot be part of the host.
-        return self.path_style or (self.tls is not None and "." in bucket)
+        if self.path_style or not bucket or (self.tls is not None and "." in bucket):
+            return Place(self.host, host, f"/{quote_key(bucket)}" if bucket else "")
+        return Place(f"{bucket}.{self.host}", f"{bucket}.{host}", "")
 
 
 def make_endpoint(
