@@ -1,16 +1,18 @@
 """What each library of the benchmark does for one case: `python storage_peers.py PEER CASE ...`.
 
 Every peer uses 16 threads (or its own default where that is all it offers) and no TLS. The wall
-time, CPU and memory are measured from outside by storage.py.
+time, CPU and memory are measured from outside by storage.py. Each case imports what it needs and no
+more: what is imported here, all peers would pay for.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 BUCKET = "bench"
 AK, SK = "TESTACCESSKEY0001", "testsecretkey0001"
@@ -26,6 +28,8 @@ def local_files(root: str) -> Iterator[tuple[str, str]]:
 
 
 def each(do: Callable[..., object], jobs: Iterator[tuple[str, str]]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(THREADS) as pool:
         for future in [pool.submit(do, *job) for job in jobs]:
             future.result()
@@ -151,6 +155,8 @@ class Obstore:
         )
 
     def up(self, folder: str, prefix: str) -> None:
+        from pathlib import Path
+
         def one(path: str, name: str) -> None:
             large = os.path.getsize(path) > LARGE
             body = Path(path) if large else Path(path).read_bytes()
@@ -171,6 +177,8 @@ class Obstore:
                     file.write(chunk)
 
         def ranges(key: str, size: int) -> None:
+            from concurrent.futures import ThreadPoolExecutor
+
             path = target(folder, key[len(prefix) + 1 :])
             with open(path, "wb") as file:
                 os.truncate(path, size)

@@ -47,5 +47,5 @@ def test_the_page_names_everything_public() -> None:
     for name in file.__all__:
         if name not in ("DirEntry", "FileStat"):
             assert name in PAGE, f"docs/files.md does not mention {name}"
-    for name in Settings.__dataclass_fields__:
+    for name in Settings._fields:
         assert f"`{name}`" in PAGE, f"docs/files.md does not mention set_auth({name}=)"

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def store(
         from mox_storage_s3.driver import make_driver
     else:
         from mox_storage_obs.driver import make_driver
-    driver = make_driver("store", replace(store_settings, retry_wait=0.01))
+    driver = make_driver("store", store_settings._replace(retry_wait=0.01))
     with DRIVERS.serving("store", driver):
         yield object_store
     driver.close()

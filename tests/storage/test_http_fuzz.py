@@ -44,16 +44,17 @@ def ask(server: ScriptedServer, reply: bytes, request: Request) -> tuple[int, by
     client = Client(
         Endpoint("127.0.0.1", server.port, connect_timeout=5, read_timeout=5), Unsigned()
     )
-    pieces: list[bytes] = []
     try:
-        got = client.fetch(
-            request, begin=lambda _: None, write=lambda piece: pieces.append(bytes(piece))
-        )
+        with client.send(request) as answer:
+            if answer.status in (200, 206):
+                pieces = answer.pieces(answer.promised())
+                return answer.status, b"".join([bytes(piece) for piece in pieces])
+            answer.read()
     except WireError:
         return None
     finally:
         client.close()
-    return got.status, b"".join(pieces) or got.body
+    return answer.status, answer.body
 
 
 mutations = st.lists(

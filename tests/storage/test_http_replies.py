@@ -124,7 +124,7 @@ def test_20000_keys_are_read_quickly_enough_to_go_the_fast_way(monkeypatch):
     def never(*_: object) -> None:
         raise AssertionError("a plain page went to the slow parser")
 
-    monkeypatch.setattr(replies, "_slow_entries", never)
+    monkeypatch.setattr(replies, "_parsed_page", never)
     body = page("".join(entry(quote(f"dir/{n}")) for n in range(1000)))
     assert len(parse_listing(body, bucket="b").entries) == 1000
     owner = "<StorageClass>STANDARD</StorageClass><Owner><ID>1</ID></Owner>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -26,7 +25,7 @@ from mox_storage_obs.sdk import ObsSdkDriver  # noqa: E402
 
 @pytest.fixture
 def vhost(store_settings, localhost_names):
-    return replace(store_settings, server="localhost")
+    return store_settings._replace(server="localhost")
 
 
 def test_said_credentials_need_no_sdk(object_store):
@@ -50,7 +49,7 @@ def test_the_bucket_in_the_host_name_speaks_obs(object_store, vhost):
 
 
 def test_path_style_speaks_version_2(object_store, vhost):
-    driver = make_driver("obs", replace(vhost, path_style=True))
+    driver = make_driver("obs", vhost._replace(path_style=True))
     driver.put("bucket/k", b"x")
     assert object_store.schemes == {"AWS"} and object_store.get("k") == b"x"
     with pytest.raises(UnsupportedError):
@@ -93,7 +92,7 @@ def test_no_server_at_all():
 def test_credentials_of_the_sdk_s_own_variables(object_store, vhost, monkeypatch):
     monkeypatch.setenv("OBS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("OBS_SECRET_ACCESS_KEY", SECRET_KEY)
-    driver = make_driver("obs", replace(vhost, ak=None, sk=None))
+    driver = make_driver("obs", vhost._replace(ak=None, sk=None))
     driver.put("bucket/k", b"x")
     assert object_store.get("k") == b"x"
     driver.close()
@@ -109,11 +108,11 @@ def test_no_credentials_at_all(vhost, monkeypatch):
 
     monkeypatch.setattr(loadtoken.ECS, "search", staticmethod(nothing))
     with pytest.raises(AccessDeniedError, match="set_auth"):
-        make_driver("obs", replace(vhost, ak=None, sk=None))
+        make_driver("obs", vhost._replace(ak=None, sk=None))
 
 
 def test_a_session_token_is_signed(object_store, vhost):
-    driver = make_driver("obs", replace(vhost, token="a-token"))
+    driver = make_driver("obs", vhost._replace(token="a-token"))
     driver.put("bucket/k", b"x")
     assert object_store.get("k") == b"x"
     driver.close()
@@ -130,7 +129,7 @@ def test_the_sdk_answers_what_the_data_plane_does_not_understand(
 ):
     object_store.put("k", b"hello")
     object_store.fail("status", status=400, code="SomethingNew")
-    driver = make_driver("obs", replace(vhost, path_style=path_style))
+    driver = make_driver("obs", vhost._replace(path_style=path_style))
     driver.fetch("bucket/k", sink)
     assert sink.data == b"hello"
     driver.close()

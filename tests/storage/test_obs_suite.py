@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from servers.object_store import ObjectStore
 
@@ -44,7 +42,7 @@ class TestObs(_Obs):
 
     @pytest.fixture
     def settings(self, store_settings: Settings) -> Settings:
-        return replace(store_settings, server="localhost")
+        return store_settings._replace(server="localhost")
 
 
 class TestObsSdk(TestObs):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_credentials_of_the_shared_file(object_store, store_settings, no_credent
     no_credentials.write_text(
         f"[default]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"
     )
-    driver = make_driver("s3", replace(store_settings, ak=None, sk=None))
+    driver = make_driver("s3", store_settings._replace(ak=None, sk=None))
     driver.put("bucket/k", b"x")
     assert object_store.get("k") == b"x"
     driver.close()
@@ -54,11 +53,11 @@ def test_credentials_of_the_shared_file(object_store, store_settings, no_credent
 
 def test_no_credentials_at_all(store_settings, no_credentials):
     with pytest.raises(AccessDeniedError, match="set_auth"):
-        make_driver("s3", replace(store_settings, ak=None, sk=None))
+        make_driver("s3", store_settings._replace(ak=None, sk=None))
 
 
 def test_a_session_token_is_sent_and_signed(object_store, store_settings):
-    driver = make_driver("s3", replace(store_settings, token="a-token"))
+    driver = make_driver("s3", store_settings._replace(token="a-token"))
     driver.put("bucket/k", b"x")  # the server refuses x-amz-* headers that are not signed
     driver.close()
 

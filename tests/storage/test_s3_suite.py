@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -43,7 +42,7 @@ class TestFakeSdk(TestFake):
 
     @pytest.fixture
     def settings(self, store_settings: Settings) -> Settings:
-        return replace(store_settings, list_max_keys=25)
+        return store_settings._replace(list_max_keys=25)
 
 
 class TestMoto(_S3):
@@ -57,7 +56,7 @@ class TestMoto(_S3):
 
     @pytest.fixture
     def settings(self, moto_settings: Settings) -> Settings:
-        return replace(moto_settings, list_max_keys=25)
+        return moto_settings._replace(list_max_keys=25)
 
     @pytest.fixture
     def place(self, request: pytest.FixtureRequest) -> str:
@@ -82,8 +81,8 @@ class TestRclone(_S3):
     def factory(self) -> DriverFactory:
         def make(scheme: str, settings: Settings) -> Driver:
             driver = make_driver(scheme, settings)
-            driver.capabilities = replace(
-                driver.capabilities, conditional_put=False, part_copy=False
+            driver.capabilities = driver.capabilities._replace(
+                conditional_put=False, part_copy=False
             )
             return driver
 

@@ -1,4 +1,4 @@
-"""Packages whose public names are loaded when they are first used (PEP 562)."""
+"""What is loaded when it is first used: public names of packages (PEP 562), and `logging`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 
-__all__ = ["lazy_names"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from typing import Any
+
+__all__ = ["lazy_logger", "lazy_names"]
 
 
 def lazy_names(
@@ -37,3 +42,22 @@ def lazy_names(
         return value
 
     return get, lambda: sorted(sys.modules[package].__all__)
+
+
+class _LazyLogger:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        import logging
+
+        return getattr(logging.getLogger(self._name), attribute)
+
+
+def lazy_logger(name: str) -> logging.Logger:
+    """A logger that imports `logging` with its first line: most programs that start see none.
+
+    Args:
+        name: of the logger.
+    """
+    return _LazyLogger(name)  # type: ignore[return-value]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import socket
 import time
 from collections.abc import Callable
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Capabilities, Driver, Recipe
 from mox_core.storage.errors import AccessDeniedError, MoxFileRespException
+from mox_core.storage.http.base import ObjectStoreDriver
 from mox_core.storage.http.client import Client
 from mox_core.storage.http.driver import Dialect, HttpDriver
-from mox_core.storage.http.fallback import FallbackDriver
 from mox_core.storage.http.request import Endpoint, make_endpoint
 from mox_core.storage.http.signers import Credentials, HmacSha1
 
@@ -40,7 +40,7 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
     endpoint = find_endpoint(scheme, settings)
     credentials = find_credentials(scheme, settings)
 
-    def make_sdk() -> Driver:
+    def make_sdk() -> ObjectStoreDriver:
         from mox_storage_obs.sdk import ObsSdkDriver
 
         return ObsSdkDriver(scheme, settings, endpoint=endpoint, credentials=credentials())
@@ -63,15 +63,15 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
     recipe = None
     if settings.ak and settings.sk:  # what the SDK's providers find expires
         recipe = Recipe(f"{__name__}:make_driver", scheme, endpoint.named(settings))
-    fast = HttpDriver(
+    return HttpDriver(
         scheme,
         settings,
         client=Client(endpoint, signer, user_agent="mox-storage-obs"),
         dialect=dialect,
         capabilities=CAPABILITIES_V2 if endpoint.path_style else CAPABILITIES,
+        make_sdk=make_sdk,
         recipe=recipe,
     )
-    return FallbackDriver(fast, make_sdk)
 
 
 def find_endpoint(scheme: str, settings: Settings) -> Endpoint:
@@ -99,9 +99,10 @@ def find_endpoint(scheme: str, settings: Settings) -> Endpoint:
 
 
 def _is_address(host: str) -> bool:
+    bare = host.strip("[]")
     try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+        socket.inet_pton(socket.AF_INET6 if ":" in bare else socket.AF_INET, bare)
+    except OSError:
         return False
     return True
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from urllib.parse import urlsplit
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Capabilities, Driver, Recipe
 from mox_core.storage.errors import AccessDeniedError
+from mox_core.storage.http.base import ObjectStoreDriver
 from mox_core.storage.http.client import Client
 from mox_core.storage.http.driver import Dialect, HttpDriver
-from mox_core.storage.http.fallback import FallbackDriver
 from mox_core.storage.http.request import Endpoint, make_endpoint
 from mox_core.storage.http.signers import Credentials, SigV4, with_credentials
 
@@ -39,7 +37,7 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
         OSError: The CA file of `ssl_verify` cannot be read.
     """
 
-    def make_sdk() -> Driver:
+    def make_sdk() -> ObjectStoreDriver:
         from mox_storage_s3.sdk import Boto3Driver
 
         return Boto3Driver(scheme, settings)
@@ -59,17 +57,17 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
     )
     recipe = None
     if fixed is not None:
-        found = replace(endpoint.named(with_credentials(settings, fixed)), region=region)
+        found = endpoint.named(with_credentials(settings, fixed))._replace(region=region)
         recipe = Recipe(f"{__name__}:make_driver", scheme, found)
-    fast = HttpDriver(
+    return HttpDriver(
         scheme,
         settings,
         client=client,
         dialect=dialect,
         capabilities=CAPABILITIES,
+        make_sdk=make_sdk,
         recipe=recipe,
     )
-    return FallbackDriver(fast, make_sdk)
 
 
 def is_path_style(settings: Settings, host: str) -> bool:
@@ -85,6 +83,8 @@ def _endpoint(settings: Settings) -> tuple[Endpoint, str]:
         host, port = settings.server, settings.port
         region = settings.region or DEFAULT_REGION
     else:  # Amazon's own: botocore knows the host of each region
+        from urllib.parse import urlsplit
+
         from mox_storage_s3.sdk import make_client
 
         boto = make_client(settings)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def _tool(name: str) -> str:
 
 def _settings(port: int, **more: object) -> Settings:
     said = Settings(ak=ACCESS_KEY, sk=SECRET_KEY, server="127.0.0.1", port=port, is_secure=False)
-    return replace(said, **more)  # type: ignore[arg-type]
+    return said._replace(**more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import pluggy
 
+from mox_core._lazy import lazy_logger
 from mox_core.plugins.checking import new_pluggy_manager
 from mox_core.plugins.messages import one_line
 
 __all__ = ["LoadedPlugins"]
 
-logger = logging.getLogger("mox")
+logger = lazy_logger("mox")
 
 
 class LoadedPlugins:

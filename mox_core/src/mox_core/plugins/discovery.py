@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from mox_core._lazy import lazy_logger
 from mox_core.plugins.installed import EntryPoint, Installed, installed
 
 __all__ = ["GROUPS", "Candidate", "Kind", "discover"]
@@ -33,11 +31,10 @@ _BOUND = re.compile(r"(>=|<=|>|<)(\d+(?:\.\d+)*)")
 _PLAIN_REQUIREMENT = re.compile(rf"mox-core(?P<bounds>{_BOUND.pattern}(?:,{_BOUND.pattern})*)")
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
-logger = logging.getLogger("mox")
+logger = lazy_logger("mox")
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An entry point in one of mox's groups.
 
     Args:
@@ -74,7 +71,7 @@ class Candidate:
         """The distribution and its version, for messages."""
         return f"{self.distribution} {self.version}"
 
-    @cached_property
+    @property
     def unmet_requirement(self) -> str | None:
         """The requirement on mox-core that the running version does not meet, if there is one."""
         from mox_core import __version__

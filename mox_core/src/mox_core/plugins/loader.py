@@ -7,12 +7,12 @@ them are loaded, and a broken one costs one warning line.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mox_core._lazy import lazy_logger
 from mox_core.errors import MoxError, PluginError
 from mox_core.plugins import messages
 from mox_core.plugins.calls import LoadedPlugins
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PluginManager", "get_manager"]
 
-logger = logging.getLogger("mox")
+logger = lazy_logger("mox")
 
 _SELECT_HOOKS: dict[Kind, tuple[str, str]] = {
     "engine": ("mox_engine", "name"),

@@ -358,7 +358,7 @@ def list_directory(
             list(tree.existing_children(location))  # raises unless it is an empty bucket
     else:
         names = [info.path[above:] for info in tree.existing_children(location)]
-    # A listing comes sorted, as a rule, and a list keeps that for `sorted`.
+    # A listing comes sorted, as a rule, and lists and dicts keep that for `sorted`.
     chosen = [] if skip_file else [name for name in names if name[-1:] not in ("", "/")]
     if not skip_dir:
         folders = {name[:-1] for name in names if name[-1:] == "/" != name}
@@ -369,7 +369,8 @@ def list_directory(
         if not remove_sep and not location.is_local:
             chosen += [f"{folder}/" for folder in folders]
         else:
-            chosen = [*{*chosen, *(folder.rstrip("/") for folder in folders)}]
+            chosen += [folder.rstrip("/") for folder in folders]
+            chosen = [*dict.fromkeys(chosen)]
     return sorted(chosen)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from mox_core.errors import MoxError
 
@@ -20,8 +19,7 @@ class AuthError(MoxError, ValueError):
     """An argument of set_auth, or a variable of the environment, does not fit."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What was said about how to reach a store; None means "not said".
 
     Attributes:
@@ -66,10 +64,9 @@ class Settings:
 
     def __repr__(self) -> str:
         said = []
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in self._asdict().items():
             if value is not None:
-                said.append(f"{field.name}={'***' if field.name in _SECRET else repr(value)}")
+                said.append(f"{name}={'***' if name in _SECRET else repr(value)}")
         return f"Settings({', '.join(said)})"
 
     @property
@@ -94,6 +91,9 @@ _ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "region": ("S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
     "driver": ("MOX_STORAGE_S3",),
 }
+_SERVER = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?P<host>[\w.-]+|\[[\da-f:.]+\])(?::(?P<port>\d{1,5}))?/?"
+)
 _WORDS = {"1": True, "true": True, "yes": True, "on": True}
 _WORDS |= {"0": False, "false": False, "no": False, "off": False}
 
@@ -131,21 +131,16 @@ def _timeouts(name: str, value: Any) -> tuple[float, float]:
 def _server(value: Any) -> dict[str, Any]:
     """Splits `https://host:port` (each piece but the host may be missing) into its settings."""
     text = str(value).strip()
-    try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
     if "@" in text:
         raise AuthError("server must hold no credentials: give them as ak and sk")
-    bad_path = bool(host) and parts.path not in ("", "/")
-    if not host or bad_path or parts.scheme not in ("", "http", "https"):
+    match = _SERVER.fullmatch(text.lower())
+    if match is None or not 0 < int(match["port"] or 1) < 65536:
         raise AuthError(f"server must be a host, host:port or http(s)://host:port, not {text!r}")
-    said: dict[str, Any] = {"server": f"[{host}]" if ":" in host else host}
-    if port:
-        said["port"] = port
-    if parts.scheme:
-        said["is_secure"] = parts.scheme == "https"
+    said: dict[str, Any] = {"server": match["host"]}
+    if match["port"]:
+        said["port"] = int(match["port"])
+    if match["scheme"]:
+        said["is_secure"] = match["scheme"] == "https"
     return said
 
 
@@ -198,7 +193,7 @@ def update(settings: Settings, **said: Any) -> Settings:
             )
     if "server" in changes:
         changes.setdefault("port", None)
-    return replace(settings, **changes)
+    return settings._replace(**changes)
 
 
 def resolve(settings: Settings, environment: Mapping[str, str]) -> Settings:
@@ -222,7 +217,7 @@ def resolve(settings: Settings, environment: Mapping[str, str]) -> Settings:
                 break
     if settings.server:
         found.pop("port", None)
-    return replace(settings, **{k: v for k, v in found.items() if getattr(settings, k) is None})
+    return settings._replace(**{k: v for k, v in found.items() if getattr(settings, k) is None})
 
 
 def _keys(settings: Settings, environment: Mapping[str, str]) -> dict[str, Any]:

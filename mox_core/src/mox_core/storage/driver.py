@@ -22,7 +22,6 @@ import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from mox_core.storage.errors import UnsupportedError
@@ -187,8 +186,7 @@ class Sink(Protocol):
         """The next bytes, in order; `chunk` is only valid during the call."""
 
 
-@dataclass(frozen=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What a store can do. The core asks these, never a driver's name.
 
     Attributes:

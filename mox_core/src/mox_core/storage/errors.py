@@ -8,8 +8,7 @@ may do next: retry (TransientError), start afresh (ChangedError), give up (anyth
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mox_core.errors import MoxError
 
@@ -27,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Resp:
+class Resp(NamedTuple):
     """What the server answered. The camel-case names are those that MoXing's users read.
 
     Attributes:

@@ -13,7 +13,6 @@ leave nothing behind. Credentials go through the socket, never over the command 
 from __future__ import annotations
 
 import contextlib
-import logging
 import marshal
 import os
 import socket
@@ -23,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mox_core._lazy import lazy_logger
 from mox_core.storage.auth import AuthError
 from mox_core.storage.driver import Driver, ObjectInfo, Recipe
 from mox_core.storage.pool import CPUS
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MANY", "Helpers"]
 
-LOG = logging.getLogger("mox.file")
+LOG = lazy_logger("mox.file")
 
 MANY = 1000
 """From so many files on a helper pays for its start, about 0.05 s of CPU time."""
@@ -242,7 +242,7 @@ class Helper:
 
 
 def _packed(recipe: Recipe) -> tuple[str, str, dict[str, Any]]:
-    return recipe.factory, recipe.scheme, vars(recipe.settings)
+    return recipe.factory, recipe.scheme, recipe.settings._asdict()
 
 
 def unpacked(info: tuple[Any, ...] | None) -> ObjectInfo | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from mox_core._lazy import lazy_logger
 from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress
@@ -22,7 +22,7 @@ from mox_core.storage.urls import Location, join
 
 __all__ = ["copy_any", "copy_directory", "copy_file", "rename", "sync"]
 
-LOG = logging.getLogger("mox.file")
+LOG = lazy_logger("mox.file")
 
 FILE_THREADS = 8
 """Parts of one file that are under way together, unless MOX_FILE_LARGE_FILE_TASK_NUM says so."""

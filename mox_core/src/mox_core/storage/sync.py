@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 
+from mox_core._lazy import lazy_logger
 from mox_core.storage.urls import locate
 
 __all__ = ["BackgroundSync", "background_sync_copy"]
 
-LOG = logging.getLogger("mox.file")
+LOG = lazy_logger("mox.file")
 
 
 class BackgroundSync:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import os
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from mox_core._lazy import lazy_logger
 from mox_core.storage.driver import Body, Driver, ObjectInfo, Piped
 from mox_core.storage.errors import (
     ChangedError,
@@ -38,7 +38,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-LOG = logging.getLogger("mox.file")
+LOG = lazy_logger("mox.file")
 
 PROGRESS = 1 << 20
 """An attempt that brought this many bytes was no failure: the count of attempts starts afresh."""

@@ -12,7 +12,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -80,7 +79,6 @@ class FileStat(NamedTuple):
         return 0o040777 if self.is_directory else 0o100666
 
 
-@dataclass(frozen=True)
 class DirEntry:
     """One entry of `mox.file.scan_dir`, with the methods of `os.DirEntry`; asks nothing again.
 
@@ -89,9 +87,15 @@ class DirEntry:
         path: full URL.
     """
 
-    name: str
-    path: str
-    _stat: FileStat
+    __slots__ = ("_stat", "name", "path")
+
+    def __init__(self, name: str, path: str, stat: FileStat) -> None:
+        self.name = name
+        self.path = path
+        self._stat = stat
+
+    def __repr__(self) -> str:
+        return f"<DirEntry {self.name!r}>"
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether this is a directory."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 from typing import Any
 
+from mox_core._lazy import lazy_logger
 from mox_core.storage import transfer
 from mox_core.storage.driver import Body, Driver, FileSlice, ObjectInfo
 from mox_core.storage.errors import MoxFileNotExistsException, UnsupportedError
@@ -15,7 +15,7 @@ from mox_core.storage.parts import Sizes
 
 __all__ = ["EditFile", "Publisher", "UploadWriter", "forgotten"]
 
-LOG = logging.getLogger("mox.file")
+LOG = lazy_logger("mox.file")
 
 STEP = 16 << 20
 

@@ -8,29 +8,27 @@ import os
 import re
 import socket
 import struct
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mox_core.storage.driver import Body, FileSlice, Piped
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Connection", "Head", "ProtocolError", "ShortBodyError", "SourceChangedError"]
+__all__ = ["Connection", "ProtocolError", "ShortBodyError", "SourceChangedError"]
 
 _BUFFER = 256 * 1024
 _PIPE = 1 << 20  # the most that Linux allows everybody
 _MAX_HEAD = 64 * 1024
 _MAX_INTERIM = 8
+_SMALL_BODY = 16 * 1024
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
-_LINES = re.compile(r"(?:\r\n[^\s:]+:[^\r\n]*)*")
+_FIELD = re.compile(r"\r\n([^\s:]+):[ \t]*([^\r\n]*)")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _HEX = re.compile(rb"[0-9a-fA-F]{1,15}")
-# Kernel time-outs cost one system call less per read than settimeout(), which polls first.
-_KERNEL_TIMEOUTS = sys.platform in ("linux", "darwin")
 
 
 class ProtocolError(OSError):
@@ -43,20 +41,6 @@ class ShortBodyError(OSError):
 
 class SourceChangedError(Exception):
     """A local file became shorter while it was sent; trying again would not help."""
-
-
-class Head(NamedTuple):
-    """Status and headers of a response.
-
-    Attributes:
-        status: HTTP status.
-        headers: Lower-case names to values.
-        minor: Minor version of HTTP/1.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    minor: int = 1
 
 
 class Connection:
@@ -93,12 +77,10 @@ class Connection:
         self._plain = tls is None
         self._timeout = -1.0
         self._wait_all = socket.MSG_WAITALL if self._plain else 0
-        self._sendfile = self._plain and hasattr(os, "sendfile")
         self._buffer = memoryview(bytearray(_BUFFER))
         self._pipe: tuple[io.FileIO, io.FileIO] | None = None
         self._start = self._end = 0
-        self._length: int | None = 0
-        self._chunked = False
+        self._left = 0  # of the body; -1 for one in chunks
         self._keep_alive = False
         self._send_error: OSError | None = None
         self.used = 0
@@ -110,9 +92,10 @@ class Connection:
         if seconds == self._timeout:
             return
         self._timeout = seconds
-        if not self._plain or not _KERNEL_TIMEOUTS:
+        if not self._plain:
             self._sock.settimeout(seconds)
             return
+        # The kernel's time-outs cost no poll() before each read, and leave sendfile and splice be.
         self._sock.settimeout(None)
         limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -121,20 +104,7 @@ class Connection:
     @property
     def reusable(self) -> bool:
         """Whether the next request may be sent on this connection."""
-        return self._keep_alive and self._length == 0 and self._start == self._end
-
-    def is_stale(self) -> bool:
-        """Whether the server has closed the connection, or sent what nobody asked for."""
-        timeout = self._sock.gettimeout()
-        try:
-            self._sock.settimeout(0)
-            self._sock.recv(1)
-        except OSError as error:
-            # TLS has an exception of its own for "nothing there"; naming it would import ssl.
-            if isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError":
-                self._sock.settimeout(timeout)
-                return False
-        return True
+        return self._keep_alive and not self._left and self._start == self._end
 
     def close(self) -> None:
         """Close the socket."""
@@ -152,7 +122,7 @@ class Connection:
 
     # ---- sending
 
-    def send(self, head: bytes, body: Body | None = None) -> None:
+    def send(self, head: bytes, body: Body) -> None:
         """Send a request head and its body.
 
         A server that refuses a request may close the connection before it has read the body; its
@@ -166,12 +136,10 @@ class Connection:
         self.used += 1
         self._keep_alive = False
         try:
-            if body is None:
-                self._sock.sendall(head)
-            elif isinstance(body, FileSlice):
+            if isinstance(body, FileSlice):
                 self._sock.sendall(head)
                 self._send_file(body)
-            elif len(body) < 16384:
+            elif len(body) < _SMALL_BODY:
                 self._sock.sendall(b"".join((head, body)))
             else:
                 self._sock.sendall(head)
@@ -185,7 +153,7 @@ class Connection:
         sent = 0
         while sent < part.size:
             at, left = part.offset + sent, part.size - sent
-            if self._sendfile:
+            if self._plain:
                 count = os.sendfile(self._sock.fileno(), part.fd, at, left)
             else:
                 data = os.pread(part.fd, min(left, _BUFFER), at)
@@ -197,8 +165,8 @@ class Connection:
 
     # ---- receiving
 
-    def read_head(self, method: str) -> Head:
-        """Read the status line and the headers of the next final response.
+    def read_head(self, method: str) -> tuple[int, Mapping[str, str]]:
+        """Read the status and the headers (names in lower case) of the next final response.
 
         Args:
             method: Method of the request; a reply to HEAD has no body.
@@ -210,12 +178,21 @@ class Connection:
         """
         for _ in range(_MAX_INTERIM):
             try:
-                head = self._parse_head(self._head_text())
+                text = self._head_text()
             except (ShortBodyError, ConnectionResetError) as error:
                 raise self._send_error or error from None
-            if head.status >= 200:
-                self._frame(method, head)
-                return head
+            line, end, _ = text.partition("\r\n")
+            first = _STATUS.fullmatch(line)
+            if first is None:
+                raise ProtocolError(f"not an HTTP response: {line[:60]!r}")
+            fields = _FIELD.findall(text)
+            headers = {name.lower(): value.rstrip() for name, value in fields}
+            if len(fields) != text.count("\r\n") or len(headers) != len(fields):
+                _check_fields(text)
+            status = int(first[2])
+            if status >= 200:
+                self._frame(method, status, headers, minor=first[1])
+                return status, headers
         raise ProtocolError("the server sends only interim responses")
 
     def _head_text(self) -> str:
@@ -227,80 +204,71 @@ class Connection:
         while (stop := buffer.find(b"\r\n\r\n", self._start, min(self._end, limit))) < 0:
             if self._end >= min(limit, _BUFFER):
                 raise ProtocolError("the response head is longer than 64 KiB")
-            count = self._receive(self._buffer[self._end :])
-            if not count:
-                raise ShortBodyError("the server closed the connection without an answer")
-            self._end += count
+            self._more("without an answer")
         text = str(self._buffer[self._start : stop], "latin-1")
         self._start = stop + 4
         return text
 
-    @staticmethod
-    def _parse_head(text: str) -> Head:
-        lines = text.split("\r\n")
-        status = _STATUS.fullmatch(lines[0])
-        if status is None:
-            raise ProtocolError(f"not an HTTP response: {lines[0][:60]!r}")
-        if not _LINES.fullmatch(text, len(lines[0])):
-            bad = next((x for x in lines[1:] if not _LINES.fullmatch(f"\r\n{x}")), "")
-            raise ProtocolError(f"malformed response header: {bad[:60]!r}")
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            name = name.lower()
-            value = value.strip()
-            if name == "content-length" and headers.get(name, value) != value:
-                raise ProtocolError("two different Content-Length headers")
-            headers[name] = value
-        return Head(int(status[2]), headers, int(status[1]))
-
-    def _frame(self, method: str, head: Head) -> None:
-        headers = head.headers
-        connection = headers.get("connection", "").lower()
-        self._keep_alive = "close" not in connection if head.minor else connection == "keep-alive"
-        if self._send_error is not None:
-            self._keep_alive = False
-            if head.status < 400:
-                raise self._send_error
+    def _frame(self, method: str, status: int, headers: Mapping[str, str], *, minor: str) -> None:
+        closes = "close" in headers.get("connection", "").lower()
+        self._keep_alive = minor == "1" and not closes and self._send_error is None
+        if self._send_error is not None and status < 400:
+            raise self._send_error
         coding = headers.get("transfer-encoding", "").lower()
-        length = headers.get("content-length")
-        self._chunked = False
-        if method == "HEAD" or head.status in (204, 304):
-            self._length = 0
-        elif coding:
-            if coding != "chunked":
-                raise ProtocolError(f"unknown Transfer-Encoding {coding[:40]!r}")
-            self._chunked, self._length = True, None
-        elif length is not None:
-            if not _DIGITS.fullmatch(length):
-                raise ProtocolError(f"malformed Content-Length {length[:40]!r}")
-            self._length = int(length)
+        length = headers.get("content-length", "")
+        if method == "HEAD" or status in (204, 304):
+            self._left = 0
+        elif coding == "chunked":
+            self._left = -1
+        elif coding or not _DIGITS.fullmatch(length):
+            # What ends with the connection is not worth its own way of reading.
+            if coding or length or status < 300:
+                raise ProtocolError(f"no length that is understood: {coding or length!r:.40}")
+            self._left, self._keep_alive = 0, False
         else:
-            self._length, self._keep_alive = None, False
+            self._left = int(length)
 
-    def body(self) -> Iterator[memoryview]:
+    def body(self, *, piped: bool = False) -> Iterator[memoryview | Piped]:
         """The body in pieces; each is overwritten by the next.
+
+        Args:
+            piped: Whether pieces may be left in a pipe, where that is possible.
 
         Raises:
             ShortBodyError: The connection ended early; every byte received was yielded before.
             ProtocolError: The body is not framed as the head says.
             TimeoutError: Nothing came for the read time-out.
         """
-        if self._chunked:
+        if self._left < 0:
             yield from self._chunks()
-        elif self._length is None:
-            yield from self._until_close()
+        elif piped and self._plain and hasattr(os, "splice"):
+            yield from self._spliced(self._left)
         else:
-            yield from self._exactly(self._length)
-            self._length = 0
+            yield from self._exactly(self._left)
+        self._left = 0
 
-    def piped_body(self) -> Iterator[memoryview | Piped]:
-        """As `body`, but pieces may be left in a pipe, where that is possible."""
-        if self._length is None or not self._plain or not hasattr(os, "splice"):
-            yield from self.body()
-            return
-        here = min(self._length, self._end - self._start)
+    def _exactly(self, left: int) -> Iterator[memoryview]:
+        while left:
+            if self._start == self._end:
+                self._start = self._end = 0
+            stop = min(self._start + left, _BUFFER)
+            failure: OSError | None = None
+            try:
+                while self._end < stop:
+                    self._more("before the end of the body", stop, self._wait_all)
+            except OSError as error:
+                failure = error
+                stop = self._end
+            left -= stop - self._start
+            yield self._buffer[self._start : stop]
+            if failure is not None:
+                raise failure
+            self._start = stop
+
+    def _spliced(self, left: int) -> Iterator[memoryview | Piped]:
+        here = min(left, self._end - self._start)
         yield from self._exactly(here)
+        left -= here
         if self._pipe is None:
             import fcntl
 
@@ -309,7 +277,6 @@ class Connection:
             with suppress(OSError):
                 fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE)
         source, pipe = self._sock.fileno(), self._pipe[1].fileno()
-        left = self._length - here
         while left:
             try:
                 count = os.splice(source, pipe, min(left, _PIPE))
@@ -319,49 +286,11 @@ class Connection:
                 if error.errno not in (errno.EINVAL, errno.ENOSYS):
                     raise
                 yield from self._exactly(left)  # what runs here is not quite Linux
-                break
+                return
             if not count:
-                raise ShortBodyError(f"the connection closed {left} bytes early")
+                raise ShortBodyError("the connection closed before the end of the body")
             yield Piped(self._pipe[0].fileno(), count)
             left -= count
-        self._length = 0
-
-    def _exactly(self, length: int) -> Iterator[memoryview]:
-        left = length
-        while left:
-            failure: OSError | None = None
-            if self._start == self._end:
-                self._start = self._end = 0
-            size = min(left, _BUFFER - self._start)
-            while self._end - self._start < size:
-                view = self._buffer[self._end : self._start + size]
-                try:
-                    count = self._receive(view, self._wait_all)
-                except OSError as error:
-                    failure = error
-                    break
-                if not count:
-                    failure = ShortBodyError(
-                        f"the connection closed {left - (self._end - self._start)} bytes early"
-                    )
-                    break
-                self._end += count
-            stop = min(self._start + size, self._end)
-            left -= stop - self._start
-            yield self._buffer[self._start : stop]
-            if failure is not None:
-                raise failure
-            self._start = stop
-
-    def _until_close(self) -> Iterator[memoryview]:
-        while True:
-            if self._start < self._end:
-                yield self._buffer[self._start : self._end]
-            self._start = self._end = 0
-            self._end = self._receive(self._buffer)
-            if not self._end:
-                self._length = 0
-                return
 
     def _chunks(self) -> Iterator[memoryview]:
         while size := self._chunk_size():
@@ -370,7 +299,6 @@ class Connection:
                 raise ProtocolError("a chunk is longer than it says")
         while self._line():  # trailers
             pass
-        self._chunked, self._length = False, 0
 
     def _chunk_size(self) -> int:
         size = self._line().partition(b";")[0].strip()
@@ -387,16 +315,30 @@ class Connection:
                 raise ProtocolError("a chunk header is longer than 4 KiB")
             self._buffer[:rest] = bytes(self._buffer[self._start : self._end])
             self._start, self._end = 0, rest
-            count = self._receive(self._buffer[rest:])
-            if not count:
-                raise ShortBodyError("the connection closed inside a chunked body")
-            self._end += count
+            self._more("inside a chunked body")
         line = bytes(self._buffer[self._start : stop])
         self._start = stop + 2
         return line
 
-    def _receive(self, view: memoryview, flags: int = 0) -> int:
+    def _more(self, when: str, stop: int = _BUFFER, flags: int = 0) -> None:
+        """Receive what fits into the buffer up to `stop`."""
         try:
-            return self._sock.recv_into(view, 0, flags)
+            count = self._sock.recv_into(self._buffer[self._end : stop], 0, flags)
         except BlockingIOError:
             raise TimeoutError("the server sent nothing more") from None
+        if not count:
+            raise ShortBodyError(f"the connection closed {when}")
+        self._end += count
+
+
+def _check_fields(text: str) -> None:
+    """Finds out what is wrong with header fields, which may be nothing: some come twice."""
+    lengths = set()
+    for line in text.split("\r\n")[1:]:
+        field = _FIELD.fullmatch(f"\r\n{line}")
+        if field is None:
+            raise ProtocolError(f"malformed response header: {line[:60]!r}")
+        if field[1].lower() == "content-length":
+            lengths.add(field[2].rstrip())
+    if len(lengths) > 1:
+        raise ProtocolError("two different Content-Length headers")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeAlias
-from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body, Capabilities, FileSlice, ObjectInfo, Recipe, Sink
@@ -21,14 +20,15 @@ from mox_core.storage.errors import (
 
 from .base import ObjectStoreDriver
 from .bodies import base64, body_digest
-from .client import Client, Reply, WireError
+from .client import Answer, Client, WireError
 from .connection import ProtocolError
 from .exchange import Exchange
+from .fallback import Fallback, or_sdk
 from .headers import etag_of, plain_md5
 from .listing import list_pages
-from .refusals import refusal
+from .refusals import UnexpectedAnswerError, refusal
 from .replies import complete_body, delete_body, parse
-from .request import UNRESERVED, Request
+from .request import Request, quote_key
 
 __all__ = ["Dialect", "HttpDriver"]
 
@@ -57,7 +57,7 @@ class Dialect(NamedTuple):
 
 
 class HttpDriver(ObjectStoreDriver):
-    """An object store over the data plane.
+    """An object store over the data plane, and the vendor's SDK for what it does not understand.
 
     Args:
         scheme: URL scheme, for messages.
@@ -65,6 +65,7 @@ class HttpDriver(ObjectStoreDriver):
         client: Sends the requests.
         dialect: How this store speaks.
         capabilities: What this store can do.
+        make_sdk: Makes the driver over the vendor's SDK.
         recipe: See `Driver.recipe`.
     """
 
@@ -76,11 +77,13 @@ class HttpDriver(ObjectStoreDriver):
         client: Client,
         dialect: Dialect,
         capabilities: Capabilities,
+        make_sdk: Callable[[], ObjectStoreDriver],
         recipe: Recipe | None = None,
     ) -> None:
         super().__init__(scheme, settings)
         self._recipe = recipe
         self.capabilities = capabilities
+        self.fallback = Fallback(make_sdk)
         self._client = client
         self._dialect = dialect
         self._exchange = Exchange(client, url=self.url, prefix=dialect.prefix)
@@ -92,17 +95,19 @@ class HttpDriver(ObjectStoreDriver):
 
     # ---- objects
 
+    @or_sdk
     def stat(self, path: str) -> ObjectInfo:
         """See `Driver.stat`."""
-        reply = self._exchange.ask("HEAD", path, headers=self._ask_checksum)
-        return self._info(path, reply) if path.partition("/")[2] else ObjectInfo(path)
+        answer = self._exchange.ask("HEAD", path, headers=self._ask_checksum)
+        return self._info(path, answer) if path.partition("/")[2] else ObjectInfo(path)
 
     def list(
         self, prefix: str, *, recursive: bool, limit: int = 0
     ) -> Iterator[Sequence[ObjectInfo]]:
         """See `Driver.list`."""
+        pages = self._buckets()
         if prefix.partition("/")[0]:
-            yield from list_pages(
+            pages = list_pages(
                 prefix,
                 exchange=self._exchange,
                 retry=self.retry,
@@ -111,14 +116,22 @@ class HttpDriver(ObjectStoreDriver):
                 limit=limit,
                 page_size=self.settings.list_max_keys or 1000,
             )
-        else:
-            yield self.retry.call(self._buckets)
+        try:
+            first = next(pages, None)
+        except UnexpectedAnswerError as error:
+            sdk = self.fallback.driver(error)
+            yield from sdk.list(prefix, recursive=recursive, limit=limit)
+            return
+        if first is not None:
+            yield first
+            yield from pages
 
-    def _buckets(self) -> Sequence[ObjectInfo]:
-        reply = self._exchange.ask("GET", "")
-        root = self._exchange.understand("", lambda: parse(reply.body))
-        return [ObjectInfo(f"{e.findtext('Name')}/") for e in root.iter("Bucket")]
+    def _buckets(self) -> Iterator[Sequence[ObjectInfo]]:
+        answer = self.retry.call(self._exchange.ask, "GET", "")
+        root = self._exchange.understand("", lambda: parse(answer.body))
+        yield [ObjectInfo(f"{e.findtext('Name')}/") for e in root.iter("Bucket")]
 
+    @or_sdk
     def get_object(
         self, path: str, sink: Sink, *, start: int, length: int | None, etag: str
     ) -> ObjectInfo:
@@ -132,24 +145,24 @@ class HttpDriver(ObjectStoreDriver):
         if etag:
             headers["if-match"] = f'"{etag}"'
         bucket, _, key = path.partition("/")
-        infos: list[ObjectInfo] = []
-
-        def begin(reply: Reply) -> None:
-            info = self._info(path, reply)
-            infos.append(info)
-            self.begin(sink, info, etag)
-
-        request = Request("GET", bucket, key, headers=headers)
+        info: ObjectInfo | None = None
         try:
-            reply = self._client.fetch(
-                request, begin=begin, write=sink.write, piped=lambda: getattr(sink, "pipes", False)
-            )
+            with self._client.send(Request("GET", bucket, key, headers=headers)) as answer:
+                if answer.status in (200, 206):
+                    length = answer.promised()
+                    info = self._info(path, answer)
+                    self.begin(sink, info, etag)
+                    for piece in answer.pieces(length, piped=getattr(sink, "pipes", False)):
+                        sink.write(piece)  # type: ignore[arg-type]  # Piped where it says so
+                else:
+                    answer.read()
         except WireError as error:
-            raise self._exchange.failed(path, error.reason, began=bool(infos)) from error
-        if not infos:
-            raise self._exchange.refused(path, reply)
-        return infos[0]
+            raise self._exchange.failed(path, error.reason, began=info is not None) from error
+        if info is None:
+            raise self._exchange.refused(path, answer)
+        return info
 
+    @or_sdk
     def put_object(self, path: str, body: Body, *, if_match: str, if_absent: bool) -> ObjectInfo:
         """See `ObjectStoreDriver.put_object`."""
         headers = {}
@@ -157,9 +170,10 @@ class HttpDriver(ObjectStoreDriver):
             headers["if-match"] = if_match
         if if_absent:
             headers["if-none-match"] = "*"
-        reply = self._send(path, body, headers=headers)
-        return ObjectInfo(path, len(body), 0, etag_of(reply.headers))
+        answer = self._send(path, body, headers=headers)
+        return ObjectInfo(path, len(body), 0, etag_of(answer.headers))
 
+    @or_sdk
     def delete_many(self, paths: Sequence[str]) -> Iterable[tuple[str, Exception]]:
         """See `Driver.delete_many`."""
         failures: _Failures = []
@@ -169,32 +183,34 @@ class HttpDriver(ObjectStoreDriver):
             if key:
                 by_bucket.setdefault(bucket, []).append(key)
         for bucket, keys in by_bucket.items():
-            alone = keys if len(keys) == 1 else []
-            if not alone and _NOT_XML.search("".join(keys)):  # no XML can name some
-                alone = [key for key in keys if _NOT_XML.search(key)]
-            for key in alone:
-                failures += self._delete_one(f"{bucket}/{key}")
-            left = [key for key in keys if key not in alone] if alone else keys
-            if left:
-                failures += self._delete_batch(bucket, left)
+            if len(keys) > 1 and not _NOT_XML.search("".join(keys)):
+                failures += self._delete_batch(bucket, keys)
+            else:
+                for key in keys:
+                    failures += self._delete_one(f"{bucket}/{key}")
         return failures
 
+    @or_sdk
     def copy_object(self, source: str, target: str, *, etag: str) -> ObjectInfo:
         """See `ObjectStoreDriver.copy_object`."""
         headers = self._copy_headers(source, etag)
-        reply = self._exchange.ask("PUT", target, headers=headers, timeout=_SLOW_CALL, about=source)
-        return ObjectInfo(target, 0, 0, self._result_etag(target, reply))
+        answer = self._exchange.ask(
+            "PUT", target, headers=headers, timeout=_SLOW_CALL, about=source
+        )
+        return ObjectInfo(target, 0, 0, self._result_etag(target, answer))
 
     # ---- uploads in parts
 
+    @or_sdk
     def begin_upload(self, path: str) -> str:
         """See `Driver.begin_upload`."""
-        reply = self._exchange.ask("POST", path, query={"uploads": None})
-        upload = self._exchange.understand(path, lambda: parse(reply.body).findtext("UploadId"))
+        answer = self._exchange.ask("POST", path, query={"uploads": None})
+        upload = self._exchange.understand(path, lambda: parse(answer.body).findtext("UploadId"))
         if not upload:
             raise self._exchange.failed(path, ProtocolError("the server gave no upload id"))
         return upload
 
+    @or_sdk
     def upload_part(self, path: str, upload: str, number: int, body: Body) -> str:
         """See `Driver.upload_part`."""
         query = {"partNumber": str(number), "uploadId": upload}
@@ -205,6 +221,7 @@ class HttpDriver(ObjectStoreDriver):
             )
         return etag
 
+    @or_sdk
     def copy_part(
         self,
         path: str,
@@ -220,14 +237,15 @@ class HttpDriver(ObjectStoreDriver):
         headers = self._copy_headers(source, etag)
         headers[f"{self._dialect.prefix}copy-source-range"] = f"bytes={start}-{start + length - 1}"
         query = {"partNumber": str(number), "uploadId": upload}
-        reply = self._exchange.ask(
+        answer = self._exchange.ask(
             "PUT", path, query=query, headers=headers, timeout=_SLOW_CALL, about=source
         )
-        return self._result_etag(path, reply)
+        return self._result_etag(path, answer)
 
+    @or_sdk
     def complete_upload(self, path: str, upload: str, parts: Sequence[str]) -> ObjectInfo:
         """See `Driver.complete_upload`."""
-        reply = self._exchange.ask(
+        answer = self._exchange.ask(
             "POST",
             path,
             query={"uploadId": upload},
@@ -235,31 +253,38 @@ class HttpDriver(ObjectStoreDriver):
             body=complete_body(parts),
             timeout=_SLOW_CALL,
         )
-        return ObjectInfo(path, 0, 0, self._result_etag(path, reply))
+        return ObjectInfo(path, 0, 0, self._result_etag(path, answer))
 
+    @or_sdk
     def abort_upload(self, path: str, upload: str) -> None:
         """See `Driver.abort_upload`."""
         with suppress(MoxFileNotExistsException):
             self._exchange.ask("DELETE", path, query={"uploadId": upload})
 
+    @or_sdk
     def append(self, path: str, body: Body, *, position: int) -> int:
         """See `Driver.append`."""
         if not self._dialect.append:
             raise self._unsupported("append", path)
         query = {"append": None, "position": str(position)}
-        reply = self._send(path, body, query=query, method="POST")
-        following = reply.headers.get(f"{self._dialect.prefix}next-append-position", "")
+        answer = self._send(path, body, query=query, method="POST")
+        following = answer.headers.get(f"{self._dialect.prefix}next-append-position", "")
         return int(following) if following.isdecimal() else position + len(body)
 
     # ---- life
 
     def interrupt(self) -> None:
         """See `Driver.interrupt`."""
-        self._client.interrupt()
+        for end in self._ends():
+            end.interrupt()
 
     def close(self) -> None:
         """See `Driver.close`."""
-        self._client.close()
+        for end in self._ends():
+            end.close()
+
+    def _ends(self) -> Sequence[Client | ObjectStoreDriver]:
+        return [end for end in (self._client, self.fallback.made) if end is not None]
 
     # ---- helpers
 
@@ -271,7 +296,7 @@ class HttpDriver(ObjectStoreDriver):
         query: Mapping[str, str | None] | None = None,
         headers: Mapping[str, str] | None = None,
         method: str = "PUT",
-    ) -> Reply:
+    ) -> Answer:
         """Send content with a digest that the server checks, and check the one it answers."""
         headers = dict(headers or {})
         if isinstance(body, FileSlice) and body.size <= _SMALL:
@@ -287,18 +312,18 @@ class HttpDriver(ObjectStoreDriver):
             digest = body_digest("md5", body)
             headers["content-md5"] = base64(digest)
             md5 = digest.hex()
-        reply = self._exchange.ask(
+        answer = self._exchange.ask(
             method, path, query=query, headers=headers, body=body, payload_sha256=sha256
         )
-        arrived = plain_md5(reply.headers, self._dialect.prefix) if md5 else ""
+        arrived = plain_md5(answer.headers, self._dialect.prefix) if md5 else ""
         if arrived and arrived != md5 and method == "PUT":
             raise TransientError(
                 f"{self.url(path)} did not arrive as it was sent (MD5 {arrived} instead of {md5})"
             )
-        return reply
+        return answer
 
-    def _info(self, path: str, reply: Reply) -> ObjectInfo:
-        return self.info(path, reply.headers, self._dialect.prefix)
+    def _info(self, path: str, answer: Answer) -> ObjectInfo:
+        return self.info(path, answer.headers, self._dialect.prefix)
 
     def _delete_one(self, path: str) -> _Failures:
         try:
@@ -316,7 +341,7 @@ class HttpDriver(ObjectStoreDriver):
             "content-md5": base64(hashlib.md5(body).digest()),
             "content-type": "application/xml",
         }
-        reply = self._exchange.ask(
+        answer = self._exchange.ask(
             "POST",
             f"{bucket}/",
             query={"delete": None},
@@ -324,12 +349,12 @@ class HttpDriver(ObjectStoreDriver):
             body=body,
             payload_sha256=hashlib.sha256(body).hexdigest(),
         )
-        if b"<Error>" not in reply.body:
+        if b"<Error>" not in answer.body:
             return []
         failures: _Failures = []
-        root = self._exchange.understand(bucket, lambda: parse(reply.body))
+        root = self._exchange.understand(bucket, lambda: parse(answer.body))
         if root.tag == "Error":
-            raise self._exchange.refused(bucket, reply)
+            raise self._exchange.refused(bucket, answer)
         for element in root.iter("Error"):
             path = f"{bucket}/{element.findtext('Key', '')}"
             code, message = element.findtext("Code", ""), element.findtext("Message", "")
@@ -339,16 +364,16 @@ class HttpDriver(ObjectStoreDriver):
 
     def _copy_headers(self, source: str, etag: str) -> dict[str, str]:
         prefix = self._dialect.prefix
-        headers = {f"{prefix}copy-source": "/" + quote(source, UNRESERVED + "/")}
+        headers = {f"{prefix}copy-source": f"/{quote_key(source)}"}
         if etag:
             headers[f"{prefix}copy-source-if-match"] = f'"{etag}"'
         return headers
 
-    def _result_etag(self, path: str, reply: Reply) -> str:
+    def _result_etag(self, path: str, answer: Answer) -> str:
         """The ETag inside the answer to a copy or a completion, which may be a late error."""
-        root = self._exchange.understand(path, lambda: parse(reply.body))
+        root = self._exchange.understand(path, lambda: parse(answer.body))
         if root.tag == "Error":
-            raise self._exchange.refused(path, reply)
+            raise self._exchange.refused(path, answer)
         etag = root.findtext("ETag", "").strip('"')
         if not etag:
             raise self._exchange.failed(path, ProtocolError("the server gave no ETag"))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from mox_core.storage.driver import Body
-from mox_core.storage.errors import MoxFileRespException, Resp
+from mox_core.storage.errors import MoxFileRespException, Resp, TransientError
 
-from .client import Client, Reply, WireError
+from .client import Answer, Client, WireError
 from .connection import ProtocolError, SourceChangedError
 from .refusals import UnexpectedAnswerError, failure, is_unexpected, refusal
 from .replies import parse
@@ -40,11 +40,11 @@ class Exchange:
         *,
         query: Mapping[str, str | None] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
+        body: Body = b"",
         payload_sha256: str | None = None,
         timeout: float | None = None,
         about: str = "",
-    ) -> Reply:
+    ) -> Answer:
         """Send a request for a path; messages are about `about`, or that path."""
         bucket, _, key = path.partition("/")
         request = Request(
@@ -60,17 +60,17 @@ class Exchange:
         )
         return self.answer(about or path, lambda: self.client.exchange(request))
 
-    def answer(self, path: str, read: Callable[[], Reply]) -> Reply:
+    def answer(self, path: str, read: Callable[[], Answer]) -> Answer:
         """Read an answer, which has to be a success."""
         try:
-            reply = read()
+            answer = read()
         except WireError as error:
             raise self.failed(path, error.reason) from error
         except SourceChangedError as error:
             raise MoxFileRespException(f"{self._url(path)} was not written: {error}") from error
-        if 200 <= reply.status < 300:
-            return reply
-        raise self.refused(path, reply)
+        if 200 <= answer.status < 300:
+            return answer
+        raise self.refused(path, answer)
 
     def understand(self, path: str, read: Callable[[], _T]) -> _T:
         """Read what an answer holds."""
@@ -90,20 +90,22 @@ class Exchange:
         url = self._url(path)
         if isinstance(error, ProtocolError) and not began:
             return UnexpectedAnswerError(f"{url}: {error}")
-        return failure(url, self.client.origin, error)
+        return failure(url, self.client.endpoint.origin, error)
 
-    def refused(self, path: str, reply: Reply) -> Exception:
+    def refused(self, path: str, answer: Answer) -> Exception:
         """The exception for an answer that is an error."""
-        headers, prefix = reply.headers, self._prefix
+        headers, prefix = answer.headers, self._prefix
         code = headers.get(f"{prefix}error-code", "")
         message = headers.get(f"{prefix}error-message", "")
         request_id = headers.get(f"{prefix}request-id", "")
         try:
-            root = parse(reply.body)
+            root = parse(answer.body)
             code, message = root.findtext("Code", code), root.findtext("Message", message)
         except ProtocolError:
             pass  # HEAD, a proxy's HTML page, ...
-        resp = Resp(reply.status, code, message, request_id)
+        resp = Resp(answer.status, code, message, request_id)
         if is_unexpected(resp):
-            return UnexpectedAnswerError(f"{self._url(path)}: {reply.status} {code}", resp=resp)
+            return UnexpectedAnswerError(f"{self._url(path)}: {answer.status} {code}", resp=resp)
+        if code == "RequestTimeTooSkewed" and self.client.correct_clock(headers):
+            return TransientError(f"{self._url(path)}: this machine's clock is wrong", resp=resp)
         return refusal(self._url(path), resp, retry_after=headers.get("retry-after", ""))

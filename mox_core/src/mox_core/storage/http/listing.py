@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.retry import Retry
 
-from .client import Ahead
+from .client import Answer, WireError
 from .connection import ProtocolError
 from .exchange import Exchange
 from .replies import Listing, next_token, parse_listing
@@ -46,32 +47,38 @@ def list_pages(
     if by_token:
         query["list-type"] = "2"
     position = "continuation-token" if by_token else "marker"
-    early = by_token and not limit
 
     def request(start: str) -> Request:
         return Request("GET", bucket, query={**query, position: start} if start else query)
 
-    def read(start: str, sent: Ahead | None) -> tuple[Listing, Ahead | None]:
+    sent: list[Answer] = []
+
+    def read(start: str) -> Listing:
         """One page; the request for the next one is sent before this one is parsed."""
-        ask = sent.reply if sent else lambda: exchange.client.exchange(request(start))
-        reply = exchange.answer(prefix, ask)
-        token = next_token(reply.body) if early else ""
-        following = exchange.client.ahead(request(token)) if token else None
+
+        def ask() -> Answer:
+            with sent.pop() if sent else exchange.client.send(request(start)) as answer:
+                answer.read()
+            return answer
+
+        body = exchange.answer(prefix, ask).body
+        token = next_token(body) if by_token and not limit else ""
+        if token:
+            with suppress(WireError):  # then it is sent when it is due
+                sent.append(exchange.client.send(request(token)))
         page = None
         try:
-            page = exchange.understand(prefix, lambda: parse_listing(reply.body, bucket=bucket))
+            page = exchange.understand(prefix, lambda: parse_listing(body, bucket=bucket))
         finally:
-            if following and (page is None or page.next != token):
-                following.close()
-                following = None
-        return page, following
+            if sent and (page is None or page.next != token):
+                sent.pop().close()
+        return page
 
     count = 0
     start = ""
-    sent: Ahead | None = None
     try:
         while True:
-            page, sent = retry.call(read, start, sent)
+            page = retry.call(read, start)
             if page.entries:
                 yield page.entries
             count += len(page.entries)
@@ -82,5 +89,5 @@ def list_pages(
                 raise exchange.failed(prefix, error)
             start = page.next
     finally:
-        if sent:
-            sent.close()
+        for answer in sent:
+            answer.close()

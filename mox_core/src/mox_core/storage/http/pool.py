@@ -11,7 +11,6 @@ from .request import Endpoint
 
 __all__ = ["Pool"]
 
-_PROBE_AFTER = 1.0
 _MAX_IDLE = 15.0
 
 
@@ -39,32 +38,25 @@ class Pool:
         Raises:
             OSError: No connection can be made.
         """
-        connection = None if fresh else self._idle_connection(host)
-        if connection is None:
-            connection = Connection(
-                host,
-                self._endpoint.port,
-                tls=self._endpoint.tls,
-                connect_timeout=self._endpoint.connect_timeout,
-            )
-        self._busy.add(connection)
-        return connection
-
-    def _idle_connection(self, host: str) -> Connection | None:
         idle = self._idle.get(host)
-        while idle:
+        while idle and not fresh:
             try:
                 connection = idle.pop()
             except IndexError:  # another thread was quicker
-                return None
-            if connection.interrupted:  # just when it was given back
-                connection.close()
-                continue
-            age = time.monotonic() - connection.idle_since
-            if age < _PROBE_AFTER or (age < _MAX_IDLE and not connection.is_stale()):
+                break
+            # It may have been interrupted just when it was given back.
+            if not connection.interrupted and time.monotonic() - connection.idle_since < _MAX_IDLE:
+                self._busy.add(connection)
                 return connection
             connection.close()
-        return None
+        connection = Connection(
+            host,
+            self._endpoint.port,
+            tls=self._endpoint.tls,
+            connect_timeout=self._endpoint.connect_timeout,
+        )
+        self._busy.add(connection)
+        return connection
 
     def give_back(self, host: str, connection: Connection) -> None:
         """Keep the connection for the next request if it can serve one."""

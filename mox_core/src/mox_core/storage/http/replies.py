@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache, partial
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote_plus
 
 from mox_core.storage.driver import ObjectInfo
 
@@ -26,14 +25,13 @@ __all__ = [
     "parse_listing",
 ]
 
-_QUOTES = ("&quot;", '"', "&#34;", "")
-_NEXT = re.compile(rb"<NextContinuationToken>([^<&]+)</NextContinuationToken>")
+_QUOTES = ("&quot;", '"', "&#34;")
+_NEXT = b"<NextContinuationToken>"
 _NEW_INFO = partial(tuple.__new__, ObjectInfo)  # without the function around it
-_MINUTE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):([0-5]\d):")
+_MINUTE = re.compile(r"(\d{4})-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):([0-5]\d):")
 _SECOND = re.compile(r"([0-5]\d|60)(?:\.(\d{1,9}))?(?:Z|\+00:00)?")
 _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "&<>\r\n\t"}
 _SPECIAL = re.compile(r"[&<>\r\n\t]")
-_URL_ENCODED = "<EncodingType>url</EncodingType>"
 
 
 class Listing(NamedTuple):
@@ -81,100 +79,105 @@ def parse_listing(body: bytes, *, bucket: str) -> Listing:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(f"the listing is not UTF-8: {error}") from None
-    if text.rstrip().endswith("</ListBucketResult>"):
-        head, entries = _fast_entries(text, f"{bucket}/")
-        if entries is not None and _URL_ENCODED in head:
-            following = _plain_next(head)
-            if following is not None:
-                return Listing(entries, following)
-            return _with_prefixes(parse(head.encode()), entries, bucket)
-    root = parse(body)
-    if root.tag != "ListBucketResult":
-        raise ProtocolError(f"the answer is no listing but <{root.tag[:40]}>")
-    return _with_prefixes(root, _slow_entries(root, bucket), bucket)
+    return _split_page(text, f"{bucket}/") or _parsed_page(parse(body), f"{bucket}/")
 
 
-def _fast_entries(text: str, base: str) -> tuple[str, list[ObjectInfo] | None]:
-    """The objects by one regular expression, ten times faster than a parser.
+def _split_page(text: str, base: str) -> Listing | None:
+    """A page taken apart by one regular expression, ten times faster than by a parser.
 
     Returns:
-        The document without the objects, and the objects, or None when some of them are not
-        written as all servers known write them: then a parser has to look.
+        None when something is not written as all servers known write it: a parser has to look.
     """
-    start = text.find("<Contents>")
-    if start < 0:
-        return text, []
-    stop = text.rfind("</Contents>") + len("</Contents>")
-    middle = text[start:stop]
-    quote = next(quote for quote in _QUOTES if f"<ETag>{quote}" in middle or not quote)
-    found = _objects(quote).findall(middle)
-    if len(found) != middle.count("<Contents>") or "<CommonPrefixes>" in middle:
-        return text, None
-    keys, times, etags, sizes = zip(*found, strict=True)
-    if "%" in middle or "+" in middle:
-        paths = [base + (unquote_plus(key) if "%" in key or "+" in key else key) for key in keys]
-    else:
-        paths = [base + key for key in keys]
+    at = text.find("<ETag>") + len("<ETag>")
+    quote = next((quote for quote in _QUOTES if text.startswith(quote, at)), "")
+    page, *pieces = _objects(quote).split(text)
+    keys, times, etags, sizes, rests = (pieces[i::5] for i in range(5))
+    if rests:
+        last, end, after = rests[-1].partition("</Contents>")
+        rests[-1] = last + end
+        page += after
+    kinds = {*rests}
+    names = "".join(keys)
+    if (
+        not page.rstrip().endswith("</ListBucketResult>")
+        or "<EncodingType>url</EncodingType>" not in page
+        or any(odd in page for odd in ("Contents>", "&", "<!"))
+        or any(rest.find("Contents>") != len(rest) - len("Contents>") for rest in kinds)
+        or "<CommonPrefixes>" in "".join([page, *kinds])
+        or "&" in names
+        or "<" in "".join(etags)
+    ):
+        return None
+    if "%" in names or "+" in names:
+        keys = [_decoded(key) for key in keys]
     known = {time: _time_ns(time) for time in {*times}}
     stamps = map(known.__getitem__, times)
-    entries = map(_NEW_INFO, zip(paths, map(int, sizes), stamps, etags, repeat("")))
-    return text[:start] + text[stop:], list(entries)
+    fields = zip([base + key for key in keys], map(int, sizes), stamps, etags, repeat(""))
+    entries = list(map(_NEW_INFO, fields))
+    return _page(entries, base, lambda name: page.partition(f"<{name}>")[2].partition("<")[0])
 
 
 @cache
 def _objects(quote: str) -> re.Pattern[str]:
     """Takes an object apart as all servers known write it, but for the quotes around its ETag."""
     return re.compile(
-        "<Contents><Key>([^<&]*)</Key><LastModified>([^<]*)</LastModified>"
-        f'<ETag>{quote}([^<"&]*){quote}</ETag>'
+        "<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified>"
+        f"<ETag>{quote}([^{quote[:1] or '<'}]*){quote}</ETag>"
         r"(?:<Checksum\w+>[^<]*</Checksum\w+>)*<Size>([0-9]{1,18})</Size>"
     )
 
 
-def next_token(body: bytes) -> str:
-    """Where the next page of a listing begins, read before all else; empty when unsure."""
-    found = _NEXT.search(body)
-    return found[1].decode("latin-1") if found else ""
-
-
-def _plain_next(head: str) -> str | None:
-    """Where the next page begins, when that needs no parser: None where it does."""
-    if "<CommonPrefixes>" in head or "<!" in head or "&" in head:
-        return None
-    if "<IsTruncated>true</IsTruncated>" not in head:
-        return "" if "<IsTruncated>false</IsTruncated>" in head else None
-    return next_token(head.encode()) or None
-
-
-def _slow_entries(root: ElementTree.Element, bucket: str) -> list[ObjectInfo]:
-    decode = unquote_plus if root.findtext("EncodingType") == "url" else str
+def _parsed_page(root: ElementTree.Element, base: str) -> Listing:
+    if root.tag != "ListBucketResult":
+        raise ProtocolError(f"the answer is no listing but <{root.tag[:40]}>")
+    encoded = root.findtext("EncodingType") == "url"
     entries = []
     for element in root.iter("Contents"):
         key = element.findtext("Key")
         size = element.findtext("Size", "")
         if key is None or not size.isascii() or not size.isdigit():
             raise ProtocolError("an object of the listing lacks its key or size")
+        path = base + (_decoded(key) if encoded else key)
         time = _time_ns(element.findtext("LastModified", ""))
-        etag = element.findtext("ETag", "").strip('"')
-        entries.append(ObjectInfo(f"{bucket}/{decode(key)}", int(size), time, etag))
-    return entries
-
-
-def _with_prefixes(root: ElementTree.Element, entries: list[ObjectInfo], bucket: str) -> Listing:
-    decode = unquote_plus if root.findtext("EncodingType") == "url" else str
+        entries.append(ObjectInfo(path, int(size), time, element.findtext("ETag", "").strip('"')))
     for element in root.iter("CommonPrefixes"):
         for prefix in element.iter("Prefix"):
-            entries.append(ObjectInfo(f"{bucket}/{decode(prefix.text or '')}"))
-    if root.findtext("IsTruncated", "false").strip() != "true":
+            key = prefix.text or ""
+            entries.append(ObjectInfo(base + (_decoded(key) if encoded else key)))
+    return _page(entries, base, lambda name: root.findtext(name, ""), encoded=encoded)
+
+
+def _page(
+    entries: Sequence[ObjectInfo], base: str, field: Callable[[str], str], *, encoded: bool = True
+) -> Listing:
+    """With the place where the next page begins, which servers say in different ways."""
+    if field("IsTruncated").strip() != "true":
         return Listing(entries, "")
-    token = root.findtext("NextContinuationToken")
-    if token is None:
-        marker = root.findtext("NextMarker")
-        token = decode(marker) if marker else max((e.path for e in entries), default="")
-        token = token if marker else token.partition("/")[2]
-    if not token:
+    marker = field("NextMarker")
+    following = field("NextContinuationToken") or (_decoded(marker) if encoded else marker)
+    if not following:
+        following = max((entry.path for entry in entries), default="")[len(base) :]
+    if not following:
         raise ProtocolError("the listing goes on, but does not say where")
-    return Listing(entries, token)
+    return Listing(entries, following)
+
+
+def _decoded(text: str) -> str:
+    """Without percent-encoding, whose parser takes 3 ms to import and is seldom needed."""
+    if "%" not in text and "+" not in text:
+        return text
+    from urllib.parse import unquote_plus
+
+    return unquote_plus(text)
+
+
+def next_token(body: bytes) -> str:
+    """Where the next page of a listing begins, read before all else; empty when unsure."""
+    at = body.find(_NEXT, 0, 4096)  # some servers say it before the objects
+    if at < 0:
+        at = body.rfind(_NEXT)
+    token = body[at + len(_NEXT) : body.find(b"<", at + 1)] if at >= 0 else b""
+    return "" if b"&" in token else token.decode("latin-1")
 
 
 def _time_ns(text: str) -> int:
@@ -190,8 +193,6 @@ def _minute(text: str) -> int | None:
     if found is None:
         return None
     day = day_seconds(int(found[1]), int(found[2]), int(found[3]))
-    if day is None:
-        return None
     return (day + int(found[4]) * 3600 + int(found[5]) * 60) * 1_000_000_000
 
 

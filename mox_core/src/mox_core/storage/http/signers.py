@@ -11,13 +11,12 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple, Protocol
-from urllib.parse import quote
 
 from mox_core.storage.auth import Settings
 
-from .request import UNRESERVED, Request
+from .request import Request, quote_key
 from .times import http_date
 
 __all__ = [
@@ -25,11 +24,10 @@ __all__ = [
     "HmacSha1",
     "SigV4",
     "Signer",
-    "UNSIGNED_PAYLOAD",
     "with_credentials",
 ]
 
-UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+_UNSIGNED = "UNSIGNED-PAYLOAD"
 # Of the names that are part of the signed resource, those that mox sends.
 _SIGNED_QUERY = frozenset({"append", "delete", "partNumber", "position", "uploadId", "uploads"})
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -54,7 +52,7 @@ class Credentials(NamedTuple):
 
 def with_credentials(settings: Settings, found: Credentials) -> Settings:
     """The settings that name these credentials."""
-    return replace(settings, ak=found.access_key, sk=found.secret_key, token=found.token)
+    return settings._replace(ak=found.access_key, sk=found.secret_key, token=found.token)
 
 
 class Signer(Protocol):
@@ -85,17 +83,12 @@ class SigV4:
     def __init__(self, credentials: Callable[[], Credentials], region: str) -> None:
         self._credentials = credentials
         self._region = region
-        # Replaced as a whole, so that threads need no lock.
-        self._clock: tuple[int, str] = (-1, "")
-        self._key: tuple[str, str, bytes] = ("", "", b"")
 
     def sign(self, request: Request, *, host: str, path: str, now: float) -> dict[str, str]:
         """See `Signer.sign`."""
         credentials = self._credentials()
-        stamp = self._stamp(int(now))
-        payload = request.payload_sha256 or (
-            _EMPTY_SHA256 if request.body is None else UNSIGNED_PAYLOAD
-        )
+        stamp = _stamp(int(now))
+        payload = request.payload_sha256 or (_UNSIGNED if request.body else _EMPTY_SHA256)
         added = {"x-amz-content-sha256": payload, "x-amz-date": stamp}
         if credentials.token:
             added["x-amz-security-token"] = credentials.token
@@ -105,17 +98,14 @@ class SigV4:
         names = sorted(signed)
         headers = "".join([f"{name}:{signed[name]}\n" for name in names])
         covered = ";".join(names)
-        query = "&".join(
-            [
-                f"{quote(name, UNRESERVED)}={quote(value or '', UNRESERVED)}"
-                for name, value in sorted(request.query.items())
-            ]
-        )
+        query = request.query_string()
+        if query:
+            query = "&".join([part if "=" in part else f"{part}=" for part in query.split("&")])
         canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{covered}\n{payload}"
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = hmac.digest(
-            self._signing_key(credentials.secret_key, stamp[:8]),
+            _signing_key(credentials.secret_key, stamp[:8], self._region),
             f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}".encode(),
             "sha256",
         ).hex()
@@ -125,22 +115,18 @@ class SigV4:
         )
         return added
 
-    def _stamp(self, second: int) -> str:
-        cached = self._clock
-        if cached[0] != second:
-            cached = (second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)))
-            self._clock = cached
-        return cached[1]
 
-    def _signing_key(self, secret: str, day: str) -> bytes:
-        cached = self._key
-        if cached[:2] != (secret, day):
-            key = f"AWS4{secret}".encode()
-            for part in (day, self._region, "s3", "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            cached = (secret, day, key)
-            self._key = cached
-        return cached[2]
+@lru_cache(maxsize=4)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+
+
+@lru_cache(maxsize=16)
+def _signing_key(secret: str, day: str, region: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 class HmacSha1:
@@ -186,7 +172,7 @@ class HmacSha1:
         )
         resource = f"/{request.bucket}" if request.bucket else "/"
         if request.bucket and (request.key or not self._path_style):
-            resource += "/" + quote(request.key, UNRESERVED + "/")
+            resource += "/" + quote_key(request.key)
         signed_query = [
             name if value is None else f"{name}={value}"
             for name, value in sorted(request.query.items())

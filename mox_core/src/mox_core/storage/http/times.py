@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import date
 from functools import lru_cache
 
 __all__ = ["day_seconds", "http_date", "http_time_ns"]
@@ -14,8 +13,9 @@ _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
-_EPOCH = date(1970, 1, 1).toordinal()
-_DATE = re.compile(r"[A-Za-z]{3,9}, (\d\d?)[ -]([A-Z][a-z]{2})[ -](\d{4}) (\d\d):(\d\d):(\d\d) GMT")
+_DATE = re.compile(
+    r"[A-Za-z]{3,9}, ([0-3]?\d)[ -]([A-Z][a-z]{2})[ -](\d{4}) (\d\d):(\d\d):(\d\d) GMT"
+)
 
 
 def http_date(seconds: float) -> str:
@@ -32,18 +32,14 @@ def http_time_ns(text: str) -> int:
     found = _DATE.fullmatch(text)
     if found is None or found[2] not in _MONTHS:
         return 0
-    seconds = day_seconds(int(found[3]), _MONTHS.index(found[2]) + 1, int(found[1]))
-    if seconds is None:
-        return 0
-    seconds += int(found[4]) * 3600 + int(found[5]) * 60 + int(found[6])
-    return seconds * 1_000_000_000
+    day = day_seconds(int(found[3]), _MONTHS.index(found[2]) + 1, int(found[1]))
+    return (day + int(found[4]) * 3600 + int(found[5]) * 60 + int(found[6])) * 1_000_000_000
 
 
 @lru_cache(maxsize=64)
-def day_seconds(year: int, month: int, day: int) -> int | None:
-    """Seconds since the epoch at the start of a day in UTC, None when there is no such day."""
-    try:
-        days = date(year, month, day).toordinal() - _EPOCH
-    except ValueError:
-        return None
-    return days * 86400 if days >= 0 else None
+def day_seconds(year: int, month: int, day: int) -> int:
+    """Seconds since the epoch at the start of a day in UTC, 0 for all days before."""
+    # Years that begin in March: the leap day comes last.
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day
+    return max(0, days - 719469) * 86400

@@ -70,7 +70,7 @@ class ObjectsTier(StorageBench):
             pytest.skip("this driver cannot be made again in another process")
         driver.put(f"{root}a", b"content")
         module, _, name = recipe.factory.partition(":")
-        settings = Settings(**marshal.loads(marshal.dumps(vars(recipe.settings))))
+        settings = Settings(**marshal.loads(marshal.dumps(recipe.settings._asdict())))
         again: Driver = getattr(importlib.import_module(module), name)(recipe.scheme, settings)
         try:
             assert again.stat(f"{root}a") == driver.stat(f"{root}a")
