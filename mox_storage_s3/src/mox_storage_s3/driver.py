@@ -42,11 +42,11 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
 
         return Boto3Driver(scheme, settings)
 
+    credentials, fixed = _credentials(settings)
     if os.environ.get("MOX_FILE_FASTPATH") == "0":
         return make_sdk()
     signed = os.environ.get("MOX_FILE_SIGN_PAYLOAD") != "0"
     endpoint, region = _endpoint(settings)
-    credentials, fixed = _credentials(settings)
     client = Client(endpoint, SigV4(credentials, region), user_agent="mox-storage-s3")
     dialect = Dialect(
         prefix="x-amz-",

@@ -567,6 +567,8 @@ class Handler(BaseHTTPRequestHandler):
             del self.store.uploads[self.query["uploadId"]]
         else:
             self.objects.pop(self.key, None)
+            self.store.deleted = True
+            self.store.changed.notify_all()
         self.answer(204)
 
     def delete_objects(self, body: bytes) -> None:
