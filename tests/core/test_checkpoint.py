@@ -114,6 +114,20 @@ def test_a_truncated_checkpoint_is_named_with_an_older_one(problem, tmp_path, mo
     assert problem.run(EVAL, checkpoint_path=advised).global_step == 2
 
 
+def test_a_damaged_checkpoint_of_a_store_is_named_with_an_older_one_there(problem):
+    log_dir = "memory://checkpoints/damaged"
+    problem.run(log_dir=log_dir, max_number_of_steps=4, save_model_steps=2)
+    file = f"{log_dir}/model.ckpt-4.npz"
+    size = len(mox.file.read(file, binary=True))
+    for content in (b"\x07" * size, b"\x07"):
+        mox.file.write(file, content, binary=True)
+        with pytest.raises(CheckpointError) as error:
+            problem.run(log_dir=log_dir, max_number_of_steps=9)
+        first, second = str(error.value).splitlines()
+        assert first.startswith(f"checkpoint {log_dir}/model.ckpt-4 is damaged: model.ckpt-4.npz")
+        assert f"checkpoint_path='{log_dir}/model.ckpt-2'" in second
+
+
 def test_a_flipped_byte_is_an_error_of_the_engine(problem, tmp_path):
     problem.run(log_dir=tmp_path, max_number_of_steps=4)
     file = tmp_path / "model.ckpt-4.npz"
@@ -178,7 +192,7 @@ def test_a_checkpoint_of_another_model_names_the_variables(problem, tmp_path):
 
     with pytest.raises(CheckpointError) as error:
         problem.run(log_dir=tmp_path, model_fn=wider)
-    assert "lacks 1 variables of the model: extra" in str(error.value)
+    assert "lacks 1 variable of the model: extra" in str(error.value)
 
     def other_shape(inputs, mode):
         logits = inputs[0] @ toy.variable("weights", (2, 4)) + toy.variable("bias", (4,))

@@ -278,7 +278,7 @@ def test_an_evaluation_does_not_miss_what_an_optimizer_kept(problem, tmp_path, l
     ToyEngine().write_variables(prefix, {**values, **dict.fromkeys(kept, np.zeros(()))})
     problem.run(mox.ModeKeys.EVAL, checkpoint_path=prefix)
     (line,) = [line for line in log_lines if " holds " in line]
-    assert line.endswith("without_a_record holds 1 variables that the model has not: old.")
+    assert line.endswith("without_a_record holds 1 variable that the model has not: old.")
 
 
 def test_a_variable_that_was_renamed(problem, tmp_path):
@@ -286,5 +286,5 @@ def test_a_variable_that_was_renamed(problem, tmp_path):
     with pytest.raises(CheckpointError) as error:
         problem.run(log_dir=tmp_path, model_fn=renamed(problem, "new"))
     first, second, *_ = str(error.value).splitlines()
-    assert first.endswith("lacks 1 variables of the model: new.")
-    assert second == "  It has 1 others: old."
+    assert first.endswith("lacks 1 variable of the model: new.")
+    assert second == "  It has 1 other: old."

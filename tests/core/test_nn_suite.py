@@ -161,7 +161,7 @@ def test_a_dict_without_the_engine(engines):
     assert str(error.value).startswith(
         "model_fn is given for 'tf', 'torch', and this run uses engine 'toy'."
     )
-    with pytest.raises(SpecError, match=r"model_fn\['tf'\] is a int"):
+    with pytest.raises(SpecError, match=r"model_fn\['tf'\] is an int"):
         run({"tf": 3}, "toy")
 
 

@@ -549,7 +549,7 @@ def message(error):
         ({"save_model_secs": "often"}, "save_model_secs is 'often'"),
         ({"inter_mode": "validate"}, "inter_mode='validate' is not a run mode"),
         ({"export_model": True, "log_dir": None}, "export_model needs log_dir"),
-        ({"hooks": [object()]}, "hooks[0] is a object"),
+        ({"hooks": [object()]}, "hooks[0] is an object"),
     ],
 )
 def test_bad_arguments_are_named(problem, arguments, says):
@@ -563,7 +563,7 @@ def test_bad_arguments_are_named(problem, arguments, says):
     ("result", "says"),
     [
         (lambda spec: None, "model_fn returned None (is a return missing?) in mode TRAIN"),
-        (lambda spec: spec.loss, "model_fn returned a Tensor in mode TRAIN"),
+        (lambda spec: spec.loss, "model_fn returned a mox_core Tensor in mode TRAIN"),
         (lambda spec: mox.ModelSpec(log_info=spec.log_info), "ModelSpec.loss is missing"),
         (
             lambda spec: mox.ModelSpec(loss=spec.output_info["logits"]),

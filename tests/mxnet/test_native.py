@@ -258,25 +258,6 @@ def test_a_loss_for_each_sample_is_refused():
     refused(SpecError, r"loss.*\(8,\)", lambda: build(model_fn=per_sample))
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        (lambda loss: mx.nd.stack(loss, loss), r"loss has shape \(2,"),
-        (lambda loss: 1.0, "a float"),
-        (lambda loss: [loss, loss], "2 losses in a later step, and had 1 in the first"),
-    ],
-)
-def test_a_loss_of_another_kind_in_a_later_step_is_refused(changed, message):
-    calls = []
-
-    def changing(inputs, mode):
-        spec = model_fn(inputs, mode)
-        calls.append(spec)
-        return spec if len(calls) == 1 else mox.ModelSpec(loss=changed(spec.loss))
-
-    refused(SpecError, message, lambda: build(model_fn=changing).run_steps(1, Fetch(), never))
-
-
 def test_tensors_of_another_framework_are_refused():
     foreign = types.new_class("EagerTensor")
     foreign.__module__ = "tensorflow.python"

@@ -216,7 +216,7 @@ def test_a_number_of_threads_that_is_none_is_refused(bench, threads):
     [
         (lambda: [], "returned an empty list"),
         (lambda: [tf.constant(1.0), np.zeros(3)], r"input_fn\(EVAL\)\[1\] is a numpy ndarray"),
-        (lambda: 7, r"input_fn\(EVAL\)\[0\] is a int"),
+        (lambda: 7, r"input_fn\(EVAL\)\[0\] is an int"),
         (lambda: {"x": "text"}, r"input_fn\(EVAL\)\['x'\] is a str"),
         (lambda: {"x": [tf.constant(1.0), None]}, r"input_fn\(EVAL\)\['x'\]\[1\] is a NoneType"),
     ],

@@ -207,7 +207,7 @@ def test_a_loss_scale_that_is_no_number_is_refused(bench):
         (lambda w, x: mox.ModelSpec(loss=tf.reduce_sum(x)), "loss does not depend on any"),
         (lambda w, x: mox.ModelSpec(loss=w, var_scopes=["v"]), "(?s)scopes v.*model's are w"),
         (lambda w, x: mox.ModelSpec(loss=tf.cast(w, tf.int32)), "dtype int32"),
-        (lambda w, x: mox.ModelSpec(loss=object()), "ModelSpec.loss is a object"),
+        (lambda w, x: mox.ModelSpec(loss=object()), "ModelSpec.loss is an object"),
         (lambda w, x: mox.ModelSpec(loss=x), r"ModelSpec.loss has shape \(1,\) in mode TRAIN"),
         (lambda w, x: mox.ModelSpec(loss=[w, x]), r"ModelSpec.loss\[1\] has shape"),
         (lambda w, x: mox.ModelSpec(loss=w, log_info={"x": x}), r"log_info\['x'\] has shape"),

@@ -34,6 +34,7 @@ from mox_core.tf_checkpoint import TensorFlowCheckpoint
 __all__ = [
     "CheckpointInfo",
     "CheckpointStore",
+    "DamagedError",
     "check_intact",
     "copy_checkpoint",
     "describe_checkpoint",
@@ -46,6 +47,29 @@ BASENAME = "model.ckpt"
 POINTER = "checkpoint"
 RECORD_SUFFIX = ".mox.json"
 _STAGING = ".mox-saving-"
+
+
+class DamagedError(CheckpointError):
+    """The files of a checkpoint are damaged; names another one that its folder has.
+
+    Args:
+        prefix: path or URL without suffixes.
+        what: which file, and what is wrong with it.
+    """
+
+    def __init__(self, prefix: str, what: str) -> None:
+        self.what = what
+        folder = os.path.dirname(prefix)
+        others = [one for one in read_pointer(folder) or [] if one != os.path.basename(prefix)]
+        super().__init__(
+            f"checkpoint {prefix} is damaged: {what}.\n  "
+            + (
+                "To go on from an older one, give another log_dir and checkpoint_path="
+                f"{_located(folder, others[0])!r}."
+                if others
+                else "No other checkpoint is in this folder."
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,7 @@ def read_record(prefix: str) -> dict[str, Any] | None:
     except ValueError:
         record = None
     if not isinstance(record, dict) or "files" not in record:
-        raise _damaged(prefix, path, "cannot be read")
+        raise DamagedError(prefix, f"{os.path.basename(path)} cannot be read")
     return record
 
 
@@ -175,9 +199,9 @@ def check_intact(prefix: str) -> None:
     found = files_of(prefix)
     for name, size in record["files"].items():
         if name not in found:
-            raise _damaged(prefix, name, "is missing")
+            raise DamagedError(prefix, f"{name} is missing")
         if found[name] != size:
-            raise _damaged(prefix, name, f"has {found[name]} bytes, {size} were written")
+            raise DamagedError(prefix, f"{name} has {found[name]} bytes, {size} were written")
 
 
 def copy_checkpoint(prefix: str, folder: str) -> str:
@@ -439,20 +463,6 @@ def _is_alive(process: int) -> bool:
     except OSError:
         return True
     return True
-
-
-def _damaged(prefix: str, file: str, what: str) -> CheckpointError:
-    folder = os.path.dirname(prefix)
-    others = [one for one in read_pointer(folder) or [] if one != os.path.basename(prefix)]
-    return CheckpointError(
-        f"checkpoint {prefix} is damaged: {os.path.basename(file)} {what}.\n  "
-        + (
-            f"To go on from an older one, give another log_dir and checkpoint_path="
-            f"{_located(folder, others[0])!r}."
-            if others
-            else "No other checkpoint is in this folder."
-        )
-    )
 
 
 def _look_inside(prefix: str) -> list[VariableInfo] | None:

@@ -44,7 +44,7 @@ class Capabilities:
         auto_batch: batches single samples by itself.
         summaries: collects summaries that the user's model defines.
         neutral: runs scripts over `mox_core.nn` (`ProgramRequest.neutral`).
-        graph: model_fn builds a graph once; else it is called in every step.
+        graph: model_fn is not called in every step: it builds a graph, or is traced.
         export_formats: values of `export_model` that work; the first is the default.
         mixed_precision: dtypes in which it can compute over float32 variables.
         distributed: kinds of distributed runs, for example `"parameter_server"`.
@@ -176,9 +176,10 @@ class StepResults:
         ended: None, or why fewer were done: `"data"` (the input ended), `"hook"` (a native hook
             asked to stop), `"nan"`, `"others"` (another process that trains along asked all to
             stop), `"stop"` (the core's stop function said so).
-        values: of the last step: per tower, name -> float. Empty unless fetched.
+        values: of the last step: per tower, name -> float, in the order of `log_info`. Empty unless
+            fetched.
         samples: of the last step: the number of samples per tower, None where unknown.
-        outputs: name -> array, ordered by step, then by tower.
+        outputs: name -> array in the order of `output_info`; ordered by step, then by tower.
         summary: a serialized `Summary` protocol buffer.
         nonfinite: names of the losses that are not finite, when `ended` is `"nan"`.
     """
@@ -370,8 +371,9 @@ class Program(abc.ABC):
             stop: as in `run_steps`.
 
         Returns:
-            For each batch the values and the number of its samples (None where unknown). The next
-            call begins with the data from their start when they ended and can be begun again.
+            For each batch the values, in the order given, and the number of its samples (None
+            where unknown). The next call begins with the data from their start when they ended and
+            can be begun again.
         """
         raise NotImplementedError(f"no inter mode ({sorted(values)}, {steps}, {stop})")
 
@@ -398,8 +400,8 @@ class Program(abc.ABC):
             state: the optimizer's state too.
 
         Raises:
-            CheckpointError: the files are damaged or are of another kind; the message names
-                `prefix`.
+            CheckpointError: the files are of another kind; the message names `prefix`.
+            DamagedError: (of `mox_core.checkpoint`) they are damaged.
         """
 
     @abc.abstractmethod
@@ -421,7 +423,8 @@ class Program(abc.ABC):
     def export(self, export_format: str, directory: str) -> None:
         """Writes the model of `export_spec` into the new folder `directory`.
 
-        Called on programs of mode EXPORT after `restore`.
+        Called on programs of mode EXPORT after `restore`. The model takes the inputs that
+        `export_spec` names, and no others.
         """
         raise NotImplementedError(f"no export to {export_format} ({directory})")
 

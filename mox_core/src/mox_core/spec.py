@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mox_core.errors import ModeError, SpecError
+from mox_core.wording import a_type, returned_type
 
 __all__ = ["ExportKeys", "ExportSpec", "Mode", "ModeKeys", "ModelSpec", "not_scalar_error"]
 
@@ -178,11 +179,10 @@ class ModelSpec:
             _check_names("ModelSpec.output_info", output_info)
         if export_spec is not None and not isinstance(export_spec, ExportSpec):
             raise SpecError(
-                f"ModelSpec.export_spec is a {type(export_spec).__name__}; "
-                "it has to be a mox.ExportSpec."
+                f"ModelSpec.export_spec is {a_type(export_spec)}; it has to be a mox.ExportSpec."
             )
         if hooks is not None and not isinstance(hooks, (list, tuple)):
-            raise SpecError(f"ModelSpec.hooks is a {type(hooks).__name__}; give a list.")
+            raise SpecError(f"ModelSpec.hooks is {a_type(hooks)}; give a list.")
         if var_scopes is not None:
             self._check_var_scopes(var_scopes)
 
@@ -225,9 +225,9 @@ class ModelSpec:
             SpecError: names the missing field and the mode.
         """
         if not isinstance(spec, ModelSpec):
-            got = "None (is a return missing?)" if spec is None else f"a {type(spec).__name__}"
             raise SpecError(
-                f"model_fn returned {got} in mode {mode!s}; it has to return a mox.ModelSpec."
+                f"model_fn returned {returned_type(spec)} in mode {mode!s}; it has to return a "
+                "mox.ModelSpec."
             )
         field = {"TRAIN": "loss", "EVAL": "log_info", "PREDICT": "output_info"}.get(
             str(mode), "export_spec"
@@ -254,9 +254,7 @@ def _check_names(field: str, value: object) -> None:
     items = value.items() if isinstance(value, (dict, Mapping)) else [(None, None)]
     for key, tensor in items:
         if not isinstance(key, str):
-            raise SpecError(
-                f"{field} is a {type(value).__name__}; it has to be a dict of name -> tensor."
-            )
+            raise SpecError(f"{field} is {a_type(value)}; it has to be a dict of name -> tensor.")
         if tensor is None:
             raise SpecError(f"{field}[{key!r}] is None; it has to be a tensor.")
 

@@ -13,15 +13,14 @@ from typing import Any
 from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import ExportSpec, Mode, ModelSpec, not_scalar_error
+from mox_core.wording import a_type, counted, returned_type
 
 __all__ = [
     "SpecRules",
-    "losses_changed_error",
     "nothing_to_train_error",
     "optimizer_fn_per_loss",
     "optimizer_kind_error",
     "tensor_getters",
-    "type_name",
 ]
 
 
@@ -50,7 +49,7 @@ class SpecRules:
         for index, hook in enumerate(spec.hooks or ()):
             if not isinstance(hook, RunHook):
                 raise SpecError(
-                    f"ModelSpec.hooks[{index}] is a {type_name(hook)}; "
+                    f"ModelSpec.hooks[{index}] is {a_type(hook)}; "
                     f"engine {self.engine!r} takes mox.RunHook only."
                 )
         return tuple(spec.hooks or ())
@@ -68,12 +67,24 @@ class SpecRules:
                     raise self._foreign_error(f"ExportSpec.{where}[{name!r}]", tensor)
         return export
 
-    def check(self, spec: ModelSpec, mode: Mode) -> None:
-        """Checks what later steps rely on, besides `ModelSpec.require`.
+    def check(self, spec: ModelSpec, mode: Mode, *, losses: int | None = None) -> None:
+        """Checks what a step relies on, besides `ModelSpec.require`.
+
+        Args:
+            spec: what model_fn returned.
+            mode: the mode that it was called with.
+            losses: for a later call: how many losses have an optimizer.
 
         Raises:
-            SpecError: a loss or a log_info that is no scalar, or tensors of something else.
+            SpecError: a loss or a log_info that is no scalar, tensors of something else, or more or
+                fewer losses than before.
         """
+        if losses is not None and len(spec.losses) != losses:
+            now = counted(len(spec.losses), "loss", "losses")
+            raise SpecError(
+                f"ModelSpec.loss has {now} in a later step, and had {losses} in the first.\n"
+                "  Return as many in each call of model_fn; multiply one by 0 to leave it out."
+            )
         for index, loss in enumerate(spec.losses):
             where = f"loss[{index}]" if len(spec.losses) > 1 else "loss"
             if not isinstance(loss, self.tensor):
@@ -104,8 +115,7 @@ class SpecRules:
 
     def _foreign_error(self, where: str, value: object) -> SpecError:
         return SpecError(
-            f"{where} is a {type_name(value)}; engine {self.engine!r} needs "
-            f"{self.tensor_name} there."
+            f"{where} is {a_type(value)}; engine {self.engine!r} needs {self.tensor_name} there."
         )
 
 
@@ -128,19 +138,6 @@ def optimizer_fn_per_loss(
             "  Give one for all losses, or one for each."
         )
     return functions * len(losses) if len(functions) == 1 else functions
-
-
-def losses_changed_error(now: int, before: int) -> SpecError:
-    """The error for a model_fn that does not return as many losses as in its first call.
-
-    Args:
-        now: how many it returned.
-        before: how many have an optimizer.
-    """
-    return SpecError(
-        f"ModelSpec.loss has {now} losses in a later step, and had {before} in the first.\n"
-        "  Return as many in each call of model_fn; multiply one by 0 to leave it out."
-    )
 
 
 def nothing_to_train_error(spec: ModelSpec, index: int, advice: str = "") -> SpecError:
@@ -167,8 +164,9 @@ def optimizer_kind_error(returned: object, engine: str, wanted: str) -> SpecErro
         engine: name of the engine.
         wanted: what it takes.
     """
-    shown = "None (is a return missing?)" if returned is None else f"a {type_name(returned)}"
-    return SpecError(f"optimizer_fn returned {shown}; engine {engine!r} takes {wanted}.")
+    return SpecError(
+        f"optimizer_fn returned {returned_type(returned)}; engine {engine!r} takes {wanted}."
+    )
 
 
 Getter = Callable[[ModelSpec], Any]
@@ -197,10 +195,3 @@ def _tensors_of(spec: ModelSpec) -> Iterator[tuple[Any, Getter]]:
                         tensor,
                         lambda other, i=index, n=name, k=key: getattr(other.hooks[i], n)[k],  # type: ignore[misc]
                     )
-
-
-def type_name(value: object) -> str:
-    """The type of a value as an error message names it, with its framework."""
-    kind = type(value)
-    root = kind.__module__.partition(".")[0]
-    return kind.__name__ if root == "builtins" else f"{root} {kind.__name__}"

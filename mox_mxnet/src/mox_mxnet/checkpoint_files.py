@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mox_core.checkpoint import DamagedError
 from mox_core.errors import CheckpointError
 from mox_mxnet.importing import load
 
@@ -59,7 +60,7 @@ def read_arrays(prefix: str) -> dict[str, Any]:
             arrays[name] = arrays[name].reshape(())
     except (mx.MXNetError, ValueError, KeyError, OSError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no data")
-        raise CheckpointError(f"{path} is damaged: {reason}.\n  Use another checkpoint.") from error
+        raise DamagedError(prefix, f"{os.path.basename(path)}: {reason}") from error
     return arrays
 
 

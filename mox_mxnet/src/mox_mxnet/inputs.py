@@ -9,7 +9,7 @@ import numpy as np
 
 from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
-from mox_core.spec_rules import type_name
+from mox_core.wording import a_type
 from mox_mxnet.importing import load
 
 __all__ = ["Batch", "Feed", "check_samples", "items_of", "placed", "samples_of"]
@@ -77,7 +77,7 @@ def _array(value: Any, key: object, number: int, mode: str) -> Any:
         if array.dtype.kind in "fiub":
             return array
     raise SpecError(
-        f"inputs[{key!r}] of item {number} of input_fn({mode!s}) is a {type_name(value)}.\n"
+        f"inputs[{key!r}] of item {number} of input_fn({mode!s}) is {a_type(value)}.\n"
         "  Engine 'mxnet' takes arrays of MXNet and NumPy arrays of numbers."
     )
 

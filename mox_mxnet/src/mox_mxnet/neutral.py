@@ -27,6 +27,7 @@ from mox_core.nn.lowering import (
 from mox_core.nn.tensor import Tensor
 from mox_core.nn.tracing import InputSpec, Trace
 from mox_core.spec import Mode, ModeKeys, ModelSpec
+from mox_core.wording import counted
 from mox_mxnet.arithmetic import move_towards
 from mox_mxnet.importing import load
 from mox_mxnet.inputs import check_samples, placed, samples_of
@@ -295,7 +296,7 @@ class _Function:
         check_samples(batch, self._mode)
         if len(batch) != len(self._inputs):
             raise SpecError(
-                f"a batch has {len(batch)} inputs, and the model was built for "
+                f"a batch has {counted(len(batch), 'input')}, and the model was built for "
                 f"{len(self._inputs)}.\n  Give the same inputs in every batch."
             )
         arrays = []

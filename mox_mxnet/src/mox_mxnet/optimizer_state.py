@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mox_core.errors import SpecError
+from mox_core.wording import a_type
 from mox_mxnet.importing import load
 from mox_mxnet.optimizers import NeutralOptimizer
 from mox_mxnet.variables import Variable
@@ -126,9 +127,7 @@ class NativeOptimizer:
             for one in state:
                 yield from self._arrays_of(one)
         elif state is not None:
-            raise SpecError(
-                f"optimizer {self._kind} keeps a {type(state).__name__}, which mox cannot save."
-            )
+            raise SpecError(f"optimizer {self._kind} keeps {a_type(state)}, which mox cannot save.")
 
 
 def _saved(array: Any, variable: Variable) -> Any:

@@ -14,7 +14,7 @@ from mox_core.engine import Fetch, ProgramRequest, RestoreReport, StepResults
 from mox_core.errors import EngineError, SpecError
 from mox_core.nn import feed as neutral_feed
 from mox_core.patterns import in_scopes
-from mox_core.spec import Mode, ModeKeys, not_scalar_error
+from mox_core.spec import Mode, ModeKeys
 from mox_mxnet.checkpoint_files import read_arrays, write_arrays
 from mox_mxnet.distributed import Group
 from mox_mxnet.export import FORMATS, Exported, export_model, zeros_of
@@ -208,12 +208,10 @@ class MXNetProgram(EagerProgram[Any]):
                 only = trainer is not None and not looked_at
                 calls.append(self._model(batch, mode, tower=tower, losses_only=only))
         if trainer is not None:
-            try:
-                trainer.apply([call.spec.losses for call in calls], self.global_step)
-            except Exception:
+            if not self.request.neutral:  # MXNet would take the sum of a loss that is no scalar
                 for call in calls:
-                    RULES.check(call.spec, mode)  # the first call's was checked, later ones not
-                raise
+                    RULES.check(call.spec, mode, losses=len(trainer.updates))
+            trainer.apply([call.spec.losses for call in calls], self.global_step)
             if self._group:
                 self._group.step_done()
             self._variables.global_step += 1
@@ -233,19 +231,13 @@ class MXNetProgram(EagerProgram[Any]):
             self._running.append((results.steps, losses))
         while len(self._running) > keep:
             step, losses = self._running.popleft()
-            values = [self._number(loss) for loss in losses]
+            values = [float(loss.asscalar()) for loss in losses]
             if self.request.stop_on_nan and not all(map(math.isfinite, values)):
                 names = zip(itertools.cycle(self._loss_names), values, strict=False)
                 bad = [name for name, value in names if not math.isfinite(value)]
                 results.nonfinite = tuple(dict.fromkeys(bad))
                 results.ended, results.steps = "nan", step
                 self._running.clear()
-
-    def _number(self, loss: Any) -> float:
-        try:
-            return float(loss.asscalar())
-        except ValueError:
-            raise not_scalar_error("loss", loss.shape, self.request.mode) from None
 
     # ---- Evaluation during training ----------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mox_core.errors import SpecError
 from mox_core.patterns import in_scopes
+from mox_core.wording import a_type
 from mox_mxnet.importing import load
 from mox_mxnet.variables import Variable
 
@@ -62,7 +63,7 @@ class VariableStore:
         made = make()
         if not isinstance(made, gluon.Block):
             raise SpecError(
-                f"mox.block({name!r}, ...): the function returned a {type(made).__name__}; "
+                f"mox.block({name!r}, ...): the function returned {a_type(made)}; "
                 "it has to return a mx.gluon.Block."
             )
         for key, parameter in _named_parameters(made).items():

@@ -9,7 +9,6 @@ from typing import Any
 from mox_core.optim.spec import OptimizerSpec
 from mox_core.spec import ModelSpec
 from mox_core.spec_rules import (
-    losses_changed_error,
     nothing_to_train_error,
     optimizer_fn_per_loss,
     optimizer_kind_error,
@@ -101,13 +100,7 @@ class Trainer:
         Args:
             losses: per tower those of its ModelSpec, recorded.
             global_step: before this step.
-
-        Raises:
-            SpecError: a tower has more or fewer losses than the first call of model_fn.
         """
-        for tower in losses:
-            if len(tower) != len(self.updates):
-                raise losses_changed_error(len(tower), len(self.updates))
         found = []
         several = len(self.updates) > 1
         for index, update in enumerate(self.updates):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mox_core.checkpoint import DamagedError
 from mox_core.engine import VariableInfo
 from mox_core.errors import CheckpointError
 from mox_tf.failures import first_line
@@ -42,7 +43,7 @@ class CheckpointFiles:
             shapes = reader.get_variable_to_shape_map()
             dtypes = reader.get_variable_to_dtype_map()
         except Exception as error:  # of many kinds, from the C++ side
-            raise _damaged(prefix, error) from error
+            raise DamagedError(prefix, first_line(error)) from error
         return cls(
             prefix,
             {name: tuple(shape) for name, shape in shapes.items()},
@@ -80,7 +81,7 @@ class CheckpointFiles:
         try:
             return self._reader.get_tensor(name)
         except Exception as error:  # of many kinds, from the C++ side
-            raise _damaged(self.prefix, error) from error
+            raise DamagedError(self.prefix, first_line(error)) from error
 
 
 def write_checkpoint(prefix: str, values: Mapping[str, Any]) -> None:
@@ -107,7 +108,3 @@ def write_checkpoint(prefix: str, values: Mapping[str, Any]) -> None:
                 session.run(save, dict(zip(given, values.values(), strict=True)))
             except tf.errors.OpError as error:
                 raise CheckpointError(f"{prefix} cannot be written: {first_line(error)}") from error
-
-
-def _damaged(prefix: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"checkpoint {prefix} cannot be read: {first_line(error)}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from mox_core.errors import SpecError
 from mox_core.spec import not_scalar_error
+from mox_core.wording import a_type
 from mox_tf.failures import DATA_ENDED, step_error
 from mox_tf.graph import InterModel
 from mox_tf.inputs import sample_count
@@ -96,7 +97,7 @@ class InterEvaluator:
         for name, value in values.items():
             if not tf.is_tensor(value) or value.graph is not graph:
                 raise SpecError(
-                    f"monitor_info[{name!r}] is a {type(value).__name__} that is no tensor of this "
+                    f"monitor_info[{name!r}] is {a_type(value)} that is no tensor of this "
                     f"model.\n  Give a tensor that model_fn made in mode {mode!s}."
                 )
             if value.shape.rank:

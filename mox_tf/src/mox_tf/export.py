@@ -8,6 +8,7 @@ from typing import Any
 
 from mox_core.errors import ExportError, SpecError
 from mox_core.spec import ExportKeys, ExportSpec
+from mox_core.wording import a_type
 from mox_tf.failures import first_line
 from mox_tf.tf1 import VARIABLE, tf
 
@@ -76,7 +77,7 @@ def _tensors(field: str, values: Mapping[str, Any], graph: Any) -> dict[str, Any
             value = value.value()
         if not tf.is_tensor(value) or value.graph is not graph:
             raise SpecError(
-                f"ExportSpec.{field}[{name!r}] is a {type(value).__name__} that is no tensor of "
+                f"ExportSpec.{field}[{name!r}] is {a_type(value)} that is no tensor of "
                 "this model.\n  Give a tensor that model_fn got or made in mode EXPORT."
             )
         tensors[name] = value

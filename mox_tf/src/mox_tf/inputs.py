@@ -8,6 +8,7 @@ from typing import Any
 
 from mox_core.errors import SpecError
 from mox_core.spec import Mode, ModeKeys
+from mox_core.wording import a_type
 from mox_tf.devices import INPUT_DEVICE
 from mox_tf.input_queue import InputQueue
 from mox_tf.input_spec import InputSpec
@@ -149,7 +150,7 @@ def _checked(returned: Any, mode: Mode) -> Any:
     for position, leaf in _leaves(inputs, ""):
         if not tf.is_tensor(leaf):
             raise SpecError(
-                f"{where}{position} is a {_describe(leaf)}; it has to be a TensorFlow tensor.\n"
+                f"{where}{position} is {a_type(leaf)}; it has to be a TensorFlow tensor.\n"
                 "  Feed Python and NumPy data through tf.data, for example "
                 "tf.data.Dataset.from_tensor_slices."
             )
@@ -189,12 +190,6 @@ def _leaves(value: Any, position: str) -> Iterator[tuple[str, Any]]:
         return
     for key, item in items:
         yield from _leaves(item, f"{position}[{key!r}]")
-
-
-def _describe(leaf: Any) -> str:
-    module = type(leaf).__module__.split(".")[0]
-    name = type(leaf).__name__
-    return name if module == "builtins" else f"{module} {name}"
 
 
 def _spec(inputs: Any, auto_batched: bool) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mox_core.errors import SpecError
+from mox_core.wording import a_type
 from mox_tf.tf1 import tf
 
 __all__ = ["AggregativeSessionRunHook", "FeedSessionRunHook", "HookRunner", "chosen_hooks"]
@@ -126,7 +127,7 @@ class HookRunner:
         for tensor, value in more.items():
             if tensor in feeds:
                 raise SpecError(
-                    f"two hooks feed {tensor.name!r}; the second is a {type(hook).__name__}.\n"
+                    f"two hooks feed {tensor.name!r}; the second is {a_type(hook)}.\n"
                     "  Let one of them feed it."
                 )
             feeds[tensor] = value

@@ -9,6 +9,7 @@ from typing import Any
 from mox_core.errors import EngineError, SpecError
 from mox_core.flags import get_flag
 from mox_core.plugins.suggest import did_you_mean
+from mox_core.wording import a_type
 from mox_tf.tf1 import tf
 
 __all__ = ["BatchGradientsOptimizer", "LarsOptimizer", "get_optimizer_wrapper_fn"]
@@ -162,7 +163,7 @@ def get_optimizer_wrapper_fn(name: str, optimizer: Any, **kwargs: Any) -> Callab
         )
     if not hasattr(optimizer, "apply_gradients"):
         raise SpecError(
-            f"optimizer wrapper {name!r} got a {type(optimizer).__name__}; it wraps an optimizer, "
+            f"optimizer wrapper {name!r} got {a_type(optimizer)}; it wraps an optimizer, "
             "such as mox.get_optimizer_fn('sgd', 0.1)()."
         )
     wrapper = _WRAPPERS[name]

@@ -10,6 +10,7 @@ from typing import Any
 from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import Mode, ModelSpec, not_scalar_error
+from mox_core.wording import a_type
 from mox_tf.copies import TowerCopies
 from mox_tf.first_call import FirstCall
 from mox_tf.tf1 import tf
@@ -171,7 +172,7 @@ def _checked(spec: ModelSpec, mode: Mode) -> ModelSpec:
     for index, hook in enumerate(spec.hooks or ()):
         if not isinstance(hook, (RunHook, tf.train.SessionRunHook)):
             raise SpecError(
-                f"ModelSpec.hooks[{index}] is a {type(hook).__name__}; it has to be a mox.RunHook "
+                f"ModelSpec.hooks[{index}] is {a_type(hook)}; it has to be a mox.RunHook "
                 "or a tf.train.SessionRunHook."
             )
     return ModelSpec(
@@ -191,7 +192,7 @@ def _tensor(field: str, value: Any, mode: Mode) -> Any:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         raise SpecError(
-            f"ModelSpec.{field} is a {type(value).__name__} in mode {mode!s}; "
+            f"ModelSpec.{field} is {a_type(value)} in mode {mode!s}; "
             "it has to be a TensorFlow tensor."
         ) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 from mox_core.errors import SpecError
 from mox_core.optim import OptimizerSpec
 from mox_core.spec import ModelSpec
+from mox_core.wording import a_type
 from mox_tf.devices import Placement
 from mox_tf.optimizers import make_optimizer
 from mox_tf.tf1 import tf
@@ -152,7 +153,7 @@ def _make_optimizers(optimizer_fns: Sequence[Callable[[], Any]], spec: ModelSpec
             optimizer = make_optimizer(optimizer.for_loss(index))
         if not hasattr(optimizer, "compute_gradients") or not hasattr(optimizer, "apply_gradients"):
             raise SpecError(
-                f"optimizer_fn returned a {type(optimizer).__name__}; it has to return a "
+                f"optimizer_fn returned {a_type(optimizer)}; it has to return a "
                 "tf.compat.v1.train.Optimizer, such as mox.get_optimizer_fn('sgd', 0.1)()."
             )
         optimizers.append(optimizer)

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from mox_core.checkpoint import DamagedError
 from mox_core.errors import CheckpointError
 
 __all__ = ["SUFFIX", "read_tensors", "write_tensors"]
@@ -47,5 +48,5 @@ def read_tensors(prefix: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             extra = json.loads((file.metadata() or {}).get(_EXTRA, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}.\n  Use another checkpoint.") from error
+        raise DamagedError(prefix, f"{os.path.basename(path)}: {error}") from error
     return tensors, extra

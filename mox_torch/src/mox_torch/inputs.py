@@ -11,7 +11,7 @@ import torch
 
 from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
-from mox_core.spec_rules import type_name
+from mox_core.wording import a_type
 
 __all__ = ["Batch", "Feed", "samples_of"]
 
@@ -93,7 +93,7 @@ def _tensor(value: Any, key: object, number: int, mode: str) -> torch.Tensor:
         except (TypeError, ValueError):  # strings, objects, rows of unequal length
             pass
     raise SpecError(
-        f"inputs[{key!r}] of item {number} of input_fn({mode!s}) is a {type_name(value)}.\n"
+        f"inputs[{key!r}] of item {number} of input_fn({mode!s}) is {a_type(value)}.\n"
         "  Engine 'torch' takes torch tensors and NumPy arrays of numbers."
     )
 

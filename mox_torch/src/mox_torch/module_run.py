@@ -14,7 +14,7 @@ from mox_core.errors import SpecError
 from mox_core.flags import registry
 from mox_core.hooks.base import RunHook
 from mox_core.spec import ModelSpec
-from mox_core.spec_rules import type_name
+from mox_core.wording import a_type
 from mox_torch.lr_schedulers import load_scheduler, scheduler_state
 from mox_torch.store import module
 
@@ -57,7 +57,7 @@ def run_module(
         SpecError: an argument does not fit.
     """
     if not isinstance(model, nn.Module):
-        raise SpecError(f"model is a {type_name(model)}; it has to be a torch.nn.Module.")
+        raise SpecError(f"model is {a_type(model)}; it has to be a torch.nn.Module.")
     if loss_fn is None and run_mode != mox_core.ModeKeys.PREDICT:
         raise SpecError(f"loss_fn is missing; mode {run_mode} needs it: loss_fn(model, inputs).")
     if num_gpus is not None:

@@ -14,6 +14,7 @@ from mox_core.nn.lowering import batch_norm_updates, map_spec, spec_tensors
 from mox_core.nn.tensor import Tensor
 from mox_core.nn.tracing import InputSpec, Trace
 from mox_core.spec import Mode, ModeKeys, ModelSpec
+from mox_core.wording import counted
 from mox_torch.inputs import Batch
 from mox_torch.neutral_variables import NeutralVariables
 from mox_torch.nn_code import compile_graph
@@ -190,7 +191,8 @@ def _shapes_error(trace: Trace, inputs: Sequence[torch.Tensor]) -> SpecError:
                 "  Give all batches the same sizes but the first."
             )
     return SpecError(
-        f"a batch has {len(inputs)} inputs, and the model was built for {len(trace.inputs)}.\n"
+        f"a batch has {counted(len(inputs), 'input')}, and the model was built for "
+        f"{len(trace.inputs)}.\n"
         "  Give the same inputs in every batch."
     )
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from mox_core.errors import SpecError
+from mox_core.wording import a_type
 from mox_torch.optimizers import TensorFlowOptimizer
 
 __all__ = ["OptimizerState"]
@@ -143,7 +144,7 @@ def _after_a_step(
         except Exception as error:
             failure = error
     raise SpecError(
-        f"optimizer_fn returned a {type(optimizer).__name__}, which mox cannot step: {failure}.\n"
+        f"optimizer_fn returned {a_type(optimizer)}, which mox cannot step: {failure}.\n"
         "  Use an optimizer whose step() needs no closure and takes dense gradients."
     ) from failure
 
@@ -155,7 +156,7 @@ def _numbers(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> dict
             found[key] = value if isinstance(value, torch.Tensor) else torch.tensor(value)
         elif value is not None:
             raise SpecError(
-                f"optimizer {type(optimizer).__name__} keeps a {type(value).__name__} in {key!r}, "
+                f"optimizer {type(optimizer).__name__} keeps {a_type(value)} in {key!r}, "
                 "which mox cannot save."
             )
     return found

@@ -179,7 +179,8 @@ class TorchProgram(EagerProgram[Batch]):
                         try:
                             trainer.backward(spec.losses, last=number == whole)
                         except Exception:
-                            RULES.check(spec, mode)  # the first call's was checked, later ones not
+                            # The first call's was checked, later ones are not.
+                            RULES.check(spec, mode, losses=len(trainer.updates))
                             raise
                 if fetch.outputs:
                     results.outputs += map(_outputs, specs)

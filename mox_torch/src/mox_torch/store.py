@@ -15,6 +15,7 @@ from torch import nn
 
 from mox_core.errors import SpecError
 from mox_core.patterns import in_scopes
+from mox_core.wording import a_type
 
 __all__ = [
     "VariableStore",
@@ -87,7 +88,7 @@ class VariableStore:
         made = make()
         if not isinstance(made, nn.Module):
             raise SpecError(
-                f"mox.module({name!r}, ...): the function returned a {type(made).__name__}; "
+                f"mox.module({name!r}, ...): the function returned {a_type(made)}; "
                 "it has to return a torch.nn.Module."
             )
         made = self._adopt(made.to(self.device))

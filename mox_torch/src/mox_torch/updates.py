@@ -16,12 +16,12 @@ from mox_core.optim.spec import OptimizerSpec
 from mox_core.patterns import in_scopes
 from mox_core.spec import ModelSpec
 from mox_core.spec_rules import (
-    losses_changed_error,
     nothing_to_train_error,
     optimizer_fn_per_loss,
     optimizer_kind_error,
 )
 from mox_core.update_flags import Clip
+from mox_core.wording import a_type
 from mox_torch.distributed import Group
 from mox_torch.model import RULES
 from mox_torch.optimizer_state import OptimizerState
@@ -104,14 +104,14 @@ class Trainer:
             last: whether this is the last call of the step.
 
         Raises:
-            SpecError: there are more or fewer than in the first call.
+            ValueError: there are more or fewer than in the first call.
         """
-        if len(losses) != len(self.updates):
-            raise losses_changed_error(len(losses), len(self.updates))
         if last and self._exchange is not None:
             self._exchange.begin()
-        if len(losses) == 1:
-            loss = self._scaled(losses[0]) if self._scales else losses[0]
+        if len(self.updates) == 1:
+            (loss,) = losses
+            if self._scales:
+                loss = self._scaled(loss)
             torch.autograd.backward(loss, inputs=self._only)
             return
         found = []
@@ -260,7 +260,7 @@ def _make_update(
     parameters = {name: p for name, p in trained.items() if id(p) in updated}
     if not parameters:
         raise SpecError(
-            f"optimizer_fn returned a {type(optimizer).__name__} over none of the loss's "
+            f"optimizer_fn returned {a_type(optimizer)} over none of the loss's "
             "parameters.\n  Give it mox.parameters(), or return a function of the parameters."
         )
     names = _state_names(returned, index)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mox_core.cli.output import human_size, table
+from mox_core.wording import counted
 
 if TYPE_CHECKING:
     from mox_core.checkpoint import CheckpointInfo
@@ -79,7 +80,7 @@ def _convert(source: str, target: str, to: str) -> int:
     print(done.path)
     print(f"  from     {done.source} ({done.engine})")
     print(f"  step     {'unknown' if done.step is None else done.step}")
-    print(f"  holds    {len(done.variables):,} variables, {numbers:,} numbers")
+    print(f"  holds    {counted(len(done.variables), 'variable')}, {counted(numbers, 'number')}")
     if done.left_out:
         some = ", ".join(done.left_out[:10]) + (", ..." if len(done.left_out) > 10 else "")
         print(f"  without  {len(done.left_out)} that hold no numbers: {some}")
@@ -110,8 +111,9 @@ def _lines(info: CheckpointInfo) -> list[str]:
         ]
         header = ("variable", "shape", "dtype", "parameters")
         lines += ["", *table(header, rows, right={"parameters"})]
-        lines += ["", f"{len(counts):,} variables, {sum(counts):,} parameters"]
+        lines += ["", f"{counted(len(counts), 'variable')}, {counted(sum(counts), 'parameter')}"]
     files = [[name, human_size(size)] for name, size in info.files]
     lines += ["", *table(("file", "size"), files, right={"size"})]
-    lines += ["", f"{len(files):,} files, {human_size(sum(size for _, size in info.files))}"]
+    size = human_size(sum(size for _, size in info.files))
+    lines += ["", f"{counted(len(files), 'file')}, {size}"]
     return lines

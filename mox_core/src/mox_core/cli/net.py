@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mox_core.cli.output import table
+from mox_core.wording import counted
 
 if TYPE_CHECKING:
     from mox_core.nets import Network
@@ -92,7 +93,7 @@ def _show(options: argparse.Namespace) -> None:
     print(
         f"\n{sum(layer.parameters for layer in layers):,} parameters, "
         f"{sum(layer.multiply_adds for layer in layers):,} multiply-adds "
-        f"for an image of {size} x {size} pixels, {classes:,} classes"
+        f"for an image of {size} x {size} pixels, {counted(classes, 'class', 'classes')}"
     )
 
 

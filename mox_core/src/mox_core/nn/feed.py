@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mox_core.batches import BatchReader
 from mox_core.errors import SpecError
 from mox_core.nn.tracing import InputSpec
-from mox_core.spec_rules import type_name
+from mox_core.wording import a_type
 
 __all__ = ["Array", "Batch", "Feed"]
 
@@ -70,8 +70,8 @@ class Feed(BatchReader[Batch]):
             array = np.asarray(None)
         if array.dtype == object:
             raise SpecError(
-                f"inputs[{key!r}] of item {number} of input_fn({self._mode!s}) is a "
-                f"{type_name(value)} that is no array.\n"
+                f"inputs[{key!r}] of item {number} of input_fn({self._mode!s}) is "
+                f"{a_type(value)} that is no array.\n"
                 "  Give numbers, or arrays whose rows have one length."
             )
         if array.dtype == np.float64 and isinstance(value, (float, list, tuple)):

@@ -13,6 +13,7 @@ from mox_core.errors import SpecError
 from mox_core.hooks.base import RunHook
 from mox_core.spec import Mode, ModeKeys
 from mox_core.storage.urls import locate
+from mox_core.wording import a_type
 
 __all__ = ["DEFAULT_SAVE_SECONDS", "UNSET", "RunPlan", "make_plan"]
 
@@ -188,7 +189,7 @@ def _check_callable(name: str, function: Any, parameters: tuple[str, ...]) -> Ca
     if function is None:
         raise SpecError(f"{name} is missing; pass mox.run({name}=...).")
     if not callable(function):
-        raise SpecError(f"{name} is a {type(function).__name__}; it has to be a function.")
+        raise SpecError(f"{name} is {a_type(function)}; it has to be a function.")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in callables have none
@@ -214,7 +215,7 @@ def _optimizer_fns(given: Any) -> tuple[Callable[[], Any], ...]:
     for function in functions:
         if not callable(function) and not isinstance(function, Mapping):
             raise SpecError(
-                f"optimizer_fn is a {type(function).__name__}; it has to be a function without "
+                f"optimizer_fn is {a_type(function)}; it has to be a function without "
                 "arguments that returns an optimizer (or a list of such, one per loss)."
             )
         _check_functions("optimizer_fn", function, ())
@@ -275,11 +276,11 @@ def _export_format(value: Any, log_dir: Any) -> str:
 
 def _hooks(given: Any) -> tuple[RunHook, ...]:
     if not isinstance(given, Sequence):
-        raise SpecError(f"hooks is a {type(given).__name__}; give a list of mox.RunHook.")
+        raise SpecError(f"hooks is {a_type(given)}; give a list of mox.RunHook.")
     for index, hook in enumerate(given):
         if not isinstance(hook, RunHook):
             raise SpecError(
-                f"hooks[{index}] is a {type(hook).__name__}; it has to be a mox.RunHook.\n"
+                f"hooks[{index}] is {a_type(hook)}; it has to be a mox.RunHook.\n"
                 "  Hooks of the engine's own kind go into ModelSpec.hooks."
             )
     return tuple(given)

@@ -24,6 +24,7 @@ from mox_core.hooks.saving import restore_state
 from mox_core.running.state import RunState
 from mox_core.storage.copying import scratch
 from mox_core.tf_checkpoint import TensorFlowCheckpoint
+from mox_core.wording import counted
 
 __all__ = ["load_variables", "restore_all"]
 
@@ -170,14 +171,16 @@ def _restore_chosen(run: RunState, prefix: str, own: str) -> None:
     )
     _check(run.program, report, prefix)
     if plan.include_patterns or plan.exclude_patterns:
-        run.logger.info("Restored %d variables by the patterns given.", len(report.restored))
+        run.logger.info(
+            "Restored %s by the patterns given.", counted(len(report.restored), "variable")
+        )
     else:
         _tell_surplus(run, prefix, report.surplus, level=logging.INFO)
     if report.missing_state:
         run.logger.info(
-            "%d variables of the optimizer are not in %s and start afresh.",
-            len(report.missing_state),
+            "%s lacks %s of the optimizer; what is not there starts afresh.",
             run.url_of(prefix),
+            counted(len(report.missing_state), "variable"),
         )
 
 
@@ -195,9 +198,9 @@ def _tell_surplus(
     if surplus:
         run.logger.log(
             level or (logging.WARNING if training else logging.INFO),
-            "%s holds %d variables that the model%s has not: %s.",
+            "%s holds %s that the model%s has not: %s.",
             run.url_of(prefix),
-            len(surplus),
+            counted(len(surplus), "variable"),
             " or its optimizer" if training else "",
             _listed(surplus),
         )
@@ -232,9 +235,9 @@ def _check(program: Program, report: RestoreReport, prefix: str) -> None:
         others = ""
         surplus = _without_state(program, prefix, report.surplus)
         if surplus:
-            others = f"It has {len(surplus)} others: {_listed(surplus)}.\n  "
+            others = f"It has {counted(len(surplus), 'other')}: {_listed(surplus)}.\n  "
         raise CheckpointError(
-            f"checkpoint {prefix} lacks {len(report.missing)} variables of the model: "
+            f"checkpoint {prefix} lacks {counted(len(report.missing), 'variable')} of the model: "
             f"{_listed(report.missing)}.\n  {others}"
             "Leave them out with --checkpoint_exclude_patterns (for checkpoint_path), or use "
             "another log_dir."

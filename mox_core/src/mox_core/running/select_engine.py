@@ -9,6 +9,7 @@ from typing import Any
 from mox_core.engine import Engine
 from mox_core.errors import EngineError
 from mox_core.plugins import get_manager
+from mox_core.wording import a_type
 
 __all__ = ["engine_name", "select_engine"]
 
@@ -37,7 +38,7 @@ def select_engine(argument: str | Engine | None, get_flag: Callable[[str], Any])
     engine = get_manager().select("engine", chosen)
     if not isinstance(engine, Engine):
         raise EngineError(
-            f"plugin {chosen!r} returned a {type(engine).__name__} from mox_engine; it has to be "
+            f"plugin {chosen!r} returned {a_type(engine)} from mox_engine; it has to be "
             "a mox_core.engine.Engine.\n  Report this to its authors."
         )
     return engine

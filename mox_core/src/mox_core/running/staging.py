@@ -17,7 +17,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mox_core.checkpoint import POINTER, copy_checkpoint, latest_checkpoint, pointer_text
+from mox_core.checkpoint import (
+    POINTER,
+    DamagedError,
+    copy_checkpoint,
+    latest_checkpoint,
+    pointer_text,
+)
 from mox_core.errors import CheckpointError, ExportError
 from mox_core.hooks.metrics import FILENAME as METRICS
 from mox_core.running.uploads import OWN, Uploader, reason
@@ -86,10 +92,12 @@ class Staging:
         try:
             yield
         except CheckpointError as error:
-            if self.url_of(prefix) == prefix:
+            url = self.url_of(prefix)
+            if url == prefix:
                 raise
-            text = str(error).replace(prefix, self.url_of(prefix))
-            raise CheckpointError(text) from error
+            if isinstance(error, DamagedError):  # others are there, not here
+                raise DamagedError(url, error.what) from error
+            raise CheckpointError(str(error).replace(prefix, url)) from error
 
     def publish_export(self, folder: str, target: str) -> None:
         """Stores an exported model in the remote log_dir.

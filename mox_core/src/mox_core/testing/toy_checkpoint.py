@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mox_core.checkpoint import DamagedError
 from mox_core.errors import CheckpointError
 from mox_core.testing.toy_nn import Array
 
@@ -44,4 +45,4 @@ def read_arrays(prefix: str) -> dict[str, Array]:
         with np.load(path) as archive:
             return {name.removeprefix(_KEY): archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(f"{path} is damaged: {error}.\n  Use another checkpoint.") from error
+        raise DamagedError(prefix, f"{os.path.basename(path)}: {error}") from error

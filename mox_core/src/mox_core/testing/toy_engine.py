@@ -323,7 +323,7 @@ class ToyProgram(EagerProgram[Batch]):
         with self._store.active():
             returned = self.request.model_fn(dict(inputs) if named else list(inputs.values()), mode)
         spec = ModelSpec.require(returned, mode)
-        RULES.check(spec, mode)
+        RULES.check(spec, mode, losses=len(self._updates) or None)
         return ModelCall(inputs, spec)
 
     def _update(self, calls: list[ModelCall]) -> None:

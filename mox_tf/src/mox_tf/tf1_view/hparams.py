@@ -133,4 +133,4 @@ def _converted(name: str, value: Any, old: Any) -> Any:
             return kind(value)
         except (TypeError, ValueError):
             pass
-    raise SpecError(f"hyper-parameter {name!r}: {value!r} is not a {kind.__name__}.")
+    raise SpecError(f"hyper-parameter {name!r}: {value!r} is no {kind.__name__}.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mox_core.checkpoint import POINTER, pointer_text
 from mox_core.engine import Engine, Fetch, Program
 from mox_core.errors import CheckpointError
 from mox_core.spec import Mode, ModelSpec
@@ -157,7 +158,9 @@ class CheckpointsTier:
             folder = tmp_path / str(number)
             shutil.copytree(intact, folder)
             (folder / name).write_bytes(damage((folder / name).read_bytes()))
-            _assert_refused(program, str(folder / "model.ckpt-3"))
+            (folder / POINTER).write_text(pointer_text(["model.ckpt-2", "model.ckpt-3"]))
+            message = _assert_refused(program, str(folder / "model.ckpt-3"))
+            assert str(folder / "model.ckpt-2") in message, "raise mox_core.checkpoint.DamagedError"
 
     def test_foreign_checkpoints_are_described_or_not_known(
         self, bench: EngineBench, tmp_path: Path
@@ -222,12 +225,13 @@ def _model_names(bench: EngineBench) -> set[str]:
     return {name for name, size in sizes.items() if size % CLASSES == 0}
 
 
-def _assert_refused(program: Program, prefix: str) -> None:
+def _assert_refused(program: Program, prefix: str) -> str:
     with pytest.raises(CheckpointError) as caught:
         program.restore(prefix, lambda name: True)
     message = str(caught.value)
     assert prefix in message, "the message has to name the checkpoint"
     assert len(message.splitlines()) <= 3, message
+    return message
 
 
 def _assert_equal(

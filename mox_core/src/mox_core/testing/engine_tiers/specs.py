@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mox_core.engine import Fetch
@@ -117,7 +118,7 @@ class SpecsTier:
 
     def test_variables_that_are_new_in_a_later_step_are_refused(self, bench: EngineBench) -> None:
         if bench.new_engine().capabilities.graph:
-            pytest.skip("model_fn is called once, not in every step")
+            pytest.skip("model_fn is not called in every step")
         names = (f"net{number}" for number in itertools.count())
 
         def make_spec(make_model: MakeModel, mode: Mode) -> ModelSpec:
@@ -125,6 +126,33 @@ class SpecsTier:
 
         program = bench.train(make_batches(2), make_spec=make_spec)
         _assert_refused("net1.*later (step|call)", lambda: program.run_steps(1, Fetch(), never))
+
+    @pytest.mark.parametrize(
+        ("changed", "named"),
+        [
+            (lambda model: model.logits, "loss has shape"),
+            (lambda model: 1.5, "loss is a float"),
+            (lambda model: [model.loss, model.loss], "loss has 2 losses in a later step"),
+        ],
+        ids=["shape", "kind", "number"],
+    )
+    def test_a_loss_that_changes_in_a_later_step_is_refused(
+        self, bench: EngineBench, changed: Callable[[Any], Any], named: str
+    ) -> None:
+        if bench.new_engine().capabilities.graph:
+            pytest.skip("model_fn is not called in every step")
+        losses: Iterator[Callable[[Any], Any]] = itertools.chain(
+            [lambda model: model.loss], itertools.repeat(changed)
+        )
+
+        def make_spec(make_model: MakeModel, mode: Mode) -> ModelSpec:
+            return ModelSpec(loss=next(losses)(make_model("net", CLASSES)))
+
+        program = bench.train(make_batches(2), make_spec=make_spec)
+        before = program.variables()
+        _assert_refused(named, lambda: program.run_steps(1, Fetch(), never))
+        for name, array in program.variables().items():
+            np.testing.assert_array_equal(array, before[name], err_msg=name)
 
     def test_variables_that_only_the_inter_mode_has_are_refused(self, bench: EngineBench) -> None:
         def make_spec(make_model: MakeModel, mode: Mode) -> ModelSpec:

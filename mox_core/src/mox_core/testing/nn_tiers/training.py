@@ -287,6 +287,7 @@ class TrainingTier:
             assert [samples for _, samples in rows] == [8, 8]
             for name, value in program.variables().items():
                 np.testing.assert_array_equal(value, before[name], err_msg=name)
+            assert [list(values) for values, _ in rows] == [list(hook.monitor_info)] * 2
             results.append([list(values.values()) for values, _ in rows])
         np.testing.assert_allclose(results[0], results[1], rtol=1e-3, atol=1e-5)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from mox_core.checkpoint import DamagedError
 from mox_core.engine import (
     Capabilities,
     Cluster,
@@ -175,7 +177,7 @@ class DemoProgram(Program):
     def restore(
         self, prefix: str, include: Callable[[str], bool], *, state: bool = True
     ) -> RestoreReport:
-        saved = _read(f"{prefix}.json")
+        saved = _read(prefix)
         fitting: dict[str, Any] = {}
         missing: list[str] = []
         missing_state: list[str] = []
@@ -241,7 +243,8 @@ def _optimizer(request: ProgramRequest) -> Momentum:
     return optimizer
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(prefix: str) -> dict[str, Any]:
+    path = f"{prefix}.json"
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
@@ -252,4 +255,4 @@ def _read(path: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist.") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}.\n  Use another checkpoint.") from error
+        raise DamagedError(prefix, f"{os.path.basename(path)}: {error}") from error
