@@ -46,7 +46,7 @@ class Fault:
     Attributes:
         kind: `status`, `reset` (before the answer), `cut` (close after `at` bytes of the body),
             `flip` (one byte of a body sent), `flip_in` (one byte of a body received), `stall`
-            (stop after `at` bytes until the server closes), `skew` (another clock), `late` (do it,
+            (stop after `at` bytes, or before the head for -1, until the server closes), `skew` (another clock), `late` (do it,
             then answer 500), `error_200` (an error inside a 200), `longer` (more than promised),
             `replace` (another object after the answer), `early_403` (answer before the body is
             read), `whole` (ignore Range), `garbage` (no HTTP), `raw` (send `body` as it is).
@@ -361,6 +361,10 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.fault
         kind = fault.kind if fault else ""
         length = len(body)
+        if fault and kind == "stall" and fault.at < 0:
+            self.store.closing.wait(60)
+            self.close_connection = True
+            return
         if kind == "flip" and body:
             middle = length // 2
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
