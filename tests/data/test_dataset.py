@@ -105,6 +105,25 @@ def test_augmentation_without_rng(meta):
     assert images.shape == (4, 5, 5, 3)
 
 
+def test_opencv_starts_no_threads_of_its_own_while_several_threads_call_it(meta):
+    cv2 = pytest.importorskip("cv2")
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+
+    def augment(image):
+        return np.full((2, 2, 3), cv2.getNumThreads(), np.uint8)
+
+    try:
+        one, other = (iter(raw(meta, 4, augmentation_fn=augment)) for _ in range(2))
+        assert (next(one)[0] == 1).all() and (next(other)[0] == 1).all()
+        one.close()
+        assert cv2.getNumThreads() == 1
+        other.close()
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_preprocess_fn_takes_over_decoding(meta, batch_size):
     shapes = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any
 
+from mox_core._opencv import in_threads
 from mox_core.data.cache import LocalCache
 from mox_core.data.loading import BadSamples, SampleLoader, stack, tickets
 from mox_core.data.metadata import (
@@ -218,7 +219,8 @@ class View:
         dataset = self._dataset
         bad = BadSamples(dataset.on_error)
         make = self._prepared if dataset.preprocess_fn is None else self._preprocessed
-        with closing(make(bad)) as batches:  # type: ignore[type-var]
+        threads = in_threads() if "image" in self._keys else nullcontext()
+        with threads, closing(make(bad)) as batches:  # type: ignore[type-var]
             yield from batches
 
     def _prepared(self, bad: BadSamples) -> Iterator[list[Any]]:

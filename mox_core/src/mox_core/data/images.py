@@ -10,6 +10,7 @@ import io
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from mox_core._opencv import opencv
 from mox_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
     import numpy as np
 
     image: Any = None
-    opencv = _opencv()
-    if data and opencv is not None:
-        cv2, flags = opencv
+    decoder = _opencv()
+    if data and decoder is not None:
+        cv2, flags = decoder
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags[channels])
         except cv2.error:
@@ -58,7 +59,7 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
             if data.startswith(_JPEG) and not _is_whole_jpeg(data):
                 raise DataError("is a JPEG file that is cut off")
     if image is None:
-        image = _decode_with_pillow(data, channels, required=opencv is None)
+        image = _decode_with_pillow(data, channels, required=decoder is None)
     return image if image.ndim == 3 else image[:, :, None]  # type: ignore[no-any-return]
 
 
@@ -70,11 +71,9 @@ def has_opencv() -> bool:
 @cache
 def _opencv() -> tuple[Any, dict[Any, Any]] | None:
     """OpenCV and its flags, by channels; None where it is not installed."""
-    try:
-        import cv2
-    except ImportError:
+    cv2 = opencv()
+    if cv2 is None:
         return None
-
     as_stored = cv2.IMREAD_IGNORE_ORIENTATION
     rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since 4.10
     colour = cv2.IMREAD_COLOR if rgb is None else rgb
@@ -145,9 +144,9 @@ def resize_nearest(image: Image, size: tuple[int, int]) -> Image:
     rows, columns = image.shape[:2]
     if (rows, columns) == size:
         return image
-    opencv = _opencv()
-    if opencv and _same_in_opencv(rows, height) and _same_in_opencv(columns, width):
-        cv2, _ = opencv
+    resizer = _opencv()
+    if resizer and _same_in_opencv(rows, height) and _same_in_opencv(columns, width):
+        cv2, _ = resizer
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         return resized.reshape(height, width, image.shape[2])  # type: ignore[no-any-return]
     down = image.take(_nearest(rows, height), axis=0)
@@ -168,9 +167,9 @@ def _nearest(old: int, new: int) -> npt.NDArray[np.int64]:
 @lru_cache(maxsize=4096)
 def _same_in_opencv(old: int, new: int) -> bool:
     """Whether OpenCV, which computes in double precision, takes the same pixels."""
-    import cv2
     import numpy as np
 
+    cv2 = opencv()
     line = np.arange(old, dtype=np.float32)[None]
     taken = cv2.resize(line, (new, 1), interpolation=cv2.INTER_NEAREST)[0]
     return bool((taken == _nearest(old, new)).all())

@@ -10,7 +10,7 @@ import numpy as np
 from mox_core.errors import SpecError
 from mox_core.preprocessing import steps
 from mox_core.preprocessing.augmentation import Augmentation
-from mox_core.preprocessing.resizing import resize
+from mox_core.preprocessing.resizing import mirrored, resize
 
 __all__ = ["apply", "apply_steps"]
 
@@ -93,6 +93,31 @@ def _(step: steps.ScaledRandomCrop, image: Image, numbers: Numbers, rng: Any) ->
         window.append(slice(min(int(np.rint(begin / scale)), old - length), None))
         window[-1] = slice(window[-1].start, window[-1].start + length)
     return resize(image[window[0], window[1]], step.height, step.width)
+
+
+_TINY = np.float32(1e-30)
+"""Instead of a spread of zero, which nothing is multiplied by then."""
+
+
+def _planes(image: Image) -> list[Image]:
+    """The channels, each in one piece: a tenth of the time of working on pixels of three values."""
+    return [np.ascontiguousarray(image[..., channel]) for channel in range(3)]
+
+
+def _value_and_spread(planes: list[Image]) -> tuple[Image, Image]:
+    """The largest channel of each pixel, and by how much it exceeds the smallest one."""
+    red, green, blue = planes
+    value = np.maximum(np.maximum(red, green), blue)
+    return value, value - np.minimum(np.minimum(red, green), blue)
+
+
+def _per_channel(operation: Any, image: Image, numbers: Image) -> Image:
+    """An operation with one number for each channel, or one for all; row by row, for speed."""
+    rows = image.reshape(len(image), -1)
+    if len(numbers) > 1:
+        numbers = np.tile(numbers, image.shape[1])
+    result: Image = operation(rows, numbers).reshape(image.shape)
+    return result
 
 
 @_do.register
@@ -216,7 +241,7 @@ def _(step: steps.CropOrPad, image: Image, numbers: Numbers, rng: Any) -> Image:
 
 @_do.register
 def _(step: steps.Flip, image: Image, numbers: Numbers, rng: Any) -> Image:
-    return image[:, ::-1] if numbers[0] < 0.5 else image
+    return mirrored(image) if numbers[0] < 0.5 else image
 
 
 @_do.register
@@ -226,7 +251,7 @@ def _(step: steps.Scale, image: Image, numbers: Numbers, rng: Any) -> Image:
             f"preprocessing subtracts the means of {len(step.means)} channels; this image has "
             f"{image.shape[2]}."
         )
-    scaled: Image = image - np.array(step.means, np.float32)
+    scaled = _per_channel(np.subtract, image, np.array(step.means, np.float32))
     return scaled if step.factor == 1 else scaled * np.float32(step.factor)
 
 
@@ -255,40 +280,40 @@ def _(step: steps.Brightness, image: Image, numbers: Numbers, rng: Any) -> Image
 
 @_do.register
 def _(step: steps.Contrast, image: Image, numbers: Numbers, rng: Any) -> Image:
-    means = image.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
-    changed: Image = (image - means) * _between(numbers[0], step.lower, step.upper) + means
-    return changed
+    factor = _between(numbers[0], step.lower, step.upper)
+    means = image.mean(axis=0).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return _per_channel(np.add, image * factor, means * (1 - factor))
 
 
 @_do.register
 def _(step: steps.Saturation, image: Image, numbers: Numbers, rng: Any) -> Image:
-    factor = _between(numbers[0], step.lower, step.upper)
-    value = image.max(axis=2, keepdims=True)
-    spread = value - image.min(axis=2, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The saturation, spread / value, becomes factor times itself, but at most 1.
-        gain = np.where(spread > 0, np.minimum(factor, value / spread), 0)
-    gain = np.where(value > 0, gain, 0).astype(np.float32)
-    changed: Image = value - (value - image) * gain
-    return changed
+    planes = _planes(image)
+    value, spread = _value_and_spread(planes)
+    # The saturation, spread / value, becomes factor times itself, but at most 1.
+    gain = np.maximum(spread, _TINY, out=spread)
+    np.divide(value, gain, out=gain)
+    np.clip(gain, 0, _between(numbers[0], step.lower, step.upper), out=gain)
+    for plane in planes:
+        plane -= value
+        plane *= gain
+        plane += value
+    return np.stack(planes, axis=2)
 
 
 @_do.register
 def _(step: steps.Hue, image: Image, numbers: Numbers, rng: Any) -> Image:
-    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
-    value, lowest = image.max(axis=2), image.min(axis=2)
-    spread = value - lowest
-    with np.errstate(divide="ignore", invalid="ignore"):
-        hue = np.where(
-            red == value,
-            (green - blue) / spread,
-            np.where(green == value, 2 + (blue - red) / spread, 4 + (red - green) / spread),
-        )
-    hue = np.where(spread > 0, hue, 0)
-    hue = (hue + 6 * _between(numbers[0], -step.max_delta, step.max_delta)) % 6
+    red, green, blue = planes = _planes(image)
+    value, spread = _value_and_spread(planes)
+    to_hue = 1 / np.maximum(spread, _TINY)
+    hue = np.where(
+        red == value,
+        (green - blue) * to_hue,
+        np.where(green == value, 2 + (blue - red) * to_hue, 4 + (red - green) * to_hue),
+    )
+    hue += 6 * _between(numbers[0], -step.max_delta, step.max_delta)
+    hue -= 6 * np.floor(hue / 6)
     parts = (np.abs(hue - 3) - 1, 2 - np.abs(hue - 2), 2 - np.abs(hue - 4))
-    turned = [lowest + spread * np.clip(part, 0, 1) for part in parts]
-    return np.stack(turned, axis=2).astype(np.float32)
+    return np.stack([value + spread * (np.clip(part, 0, 1) - 1) for part in parts], axis=2)
 
 
 @_do.register

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["resize"]
+from mox_core._opencv import opencv
+
+__all__ = ["mirrored", "resize"]
 
 Image = np.ndarray[Any, Any]
 
@@ -83,29 +85,42 @@ def _cubic(distance: Image) -> Image:
     return np.where(x <= 1, near, far)
 
 
+def mirrored(image: Image) -> Image:
+    """The image with left and right exchanged."""
+    cv2 = opencv()
+    if cv2 is None:
+        return image[:, ::-1]
+    turned: Image = cv2.flip(image, 1).reshape(image.shape)
+    return turned
+
+
 @lru_cache(maxsize=1)
 def _opencv_warp() -> Any:
-    """Bilinear resizing with OpenCV, three times as fast; None where OpenCV is not exact.
+    """Bilinear resizing with OpenCV, six times as fast; None where OpenCV is not exact.
 
     Before version 5 it rounds positions to 1/32 of a pixel.
     """
-    try:
-        import cv2
-    except ImportError:
-        return None
-    if int(cv2.__version__.split(".")[0]) < 5:
+    cv2 = opencv()
+    if cv2 is None or int(cv2.__version__.split(".")[0]) < 5:
         return None
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
     def warp(image: Image, height: int, width: int) -> Image:
         scales = [[image.shape[1] / width, 0, 0], [0, image.shape[0] / height, 0]]
+        channels = image.shape[2]
+        if image.dtype != np.uint8:
+            image = image.astype(np.float32)
+        if channels == 3:  # a fourth one makes it twice as fast
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
         warped: Image = cv2.warpAffine(
-            image.astype(np.float32),
+            image.astype(np.float32, copy=False),
             np.array(scales),
             (width, height),
             flags=flags,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return warped.reshape(height, width, image.shape[2])
+        if channels == 3:
+            warped = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
+        return warped.reshape(height, width, channels)
 
     return warp
