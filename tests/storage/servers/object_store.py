@@ -46,10 +46,11 @@ class Fault:
     Attributes:
         kind: `status`, `reset` (before the answer), `cut` (close after `at` bytes of the body),
             `flip` (one byte of a body sent), `flip_in` (one byte of a body received), `stall`
-            (stop after `at` bytes, or before the head for -1, until the server closes), `skew` (another clock), `late` (do it,
-            then answer 500), `error_200` (an error inside a 200), `longer` (more than promised),
-            `replace` (another object after the answer), `early_403` (answer before the body is
-            read), `whole` (ignore Range), `garbage` (no HTTP), `raw` (send `body` as it is).
+            (stop after `at` bytes, or before the head for -1, until the server closes), `skew`
+            (another clock), `late` (do it, then answer 500), `error_200` (an error inside a 200),
+            `longer` (more than promised), `replace` (another object after the answer), `early_403`
+            (answer before the body is read), `whole` (ignore Range), `garbage` (no HTTP), `raw`
+            (send `body` as it is).
         method: Only requests with this method.
         match: Only targets (path and query) in which this pattern is found.
         times: How often; -1 for always.
