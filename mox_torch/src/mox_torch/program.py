@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -137,68 +138,76 @@ class TorchProgram(EagerProgram[Batch]):
     def run_steps(self, n: int, fetch: Fetch, stop: Callable[[], bool]) -> StepResults:
         """Runs at most `n` steps."""
         results = StepResults(steps=0, global_step=self.global_step)
+        trainer, last = self._trainer, _Step()
         if self._group and not self._synchronized:
-            updates = self._trainer.updates if self._trainer else []
-            trained = [list(update.parameters) for update in updates]
+            trained = [list(update.parameters) for update in trainer.updates] if trainer else []
             self._group.synchronize(self._store.tensors(), self.global_step, trained)
             self._synchronized = True
+        try:
+            with self._gradients(), self._store:
+                self._run(results, last, n, fetch, stop)
+        except Exception:
+            if trainer and last.specs:  # the first call's was checked, later ones are not
+                RULES.check(last.specs[-1], self.request.mode, losses=len(trainer.updates))
+            raise
+        if self._unseen:
+            self._look_back(results)
+        results.global_step = self.global_step
+        if fetch.values and last.looked_at:
+            count = self._batches_per_tower
+            for i in range(0, len(last.specs), count):
+                results.values.append(self._values(last.specs[i : i + count]))
+                results.samples.append(_samples(last.batches[i : i + count]))
+        return results
+
+    def _run(
+        self, results: StepResults, last: _Step, n: int, fetch: Fetch, stop: Callable[[], bool]
+    ) -> None:
+        """The steps themselves; `last` is the newest, also when an error ends them.
+
+        Between two steps caches are cold: what little is done here costs microseconds, and a
+        function that is called several of them.
+        """
         feed, mode, trainer = self._feed, self.request.mode, self._trainer
         model = self._model.__call__  # quicker than the object, which packs its arguments first
         assert feed is not None, "a program of mode EXPORT runs no steps"
         variables, watched = self._variables, self.request.stop_on_nan
         per_tower, group = self._batches_per_tower, self._group
         whole = self._settings.towers * per_tower
-        batches: list[Batch] = []
-        specs: list[ModelSpec] = []
-        with self._gradients(), self._store:
-            # Between two steps caches are cold: what little is done here costs microseconds, and a
-            # function that is called several of them.
-            while results.steps < n:
-                if results.steps and stop():
-                    results.ended = "stop"
-                    break
-                batches = feed.take(whole)
-                has_data = len(batches) == whole if trainer else bool(batches)
-                if group or not has_data:
-                    results.ended = self._end_before_step(has_data=has_data)
-                    if results.ended:
-                        break
-                results.steps += 1
-                looked_at = fetch.outputs or (fetch.values and results.steps == n)
-                specs, losses = [], []
-                for number, batch in enumerate(batches, 1):
-                    spec = model(
-                        batch,
-                        mode,
-                        losses_only=not looked_at and trainer is not None,
-                        update=number <= per_tower,
-                    )
-                    specs.append(spec)
-                    if trainer:
-                        losses += spec.losses
-                        try:
-                            trainer.backward(spec.losses, last=number == whole)
-                        except Exception:
-                            # The first call's was checked, later ones are not.
-                            RULES.check(spec, mode, losses=len(trainer.updates))
-                            raise
-                if fetch.outputs:
-                    results.outputs += map(_outputs, specs)
+        while results.steps < n:
+            if results.steps and stop():
+                results.ended = "stop"
+                return
+            batches = feed.take(whole)
+            has_data = len(batches) == whole if trainer else bool(batches)
+            if group or not has_data:
+                results.ended = self._end_before_step(has_data=has_data)
+                if results.ended:
+                    return
+            results.steps += 1
+            looked_at = fetch.outputs or (fetch.values and results.steps == n)
+            specs: list[ModelSpec] = []
+            losses: list[torch.Tensor] = []
+            last.batches, last.specs, last.looked_at = batches, specs, looked_at
+            for number, batch in enumerate(batches, 1):
+                spec = model(
+                    batch,
+                    mode,
+                    losses_only=not looked_at and trainer is not None,
+                    update=number <= per_tower,
+                )
+                specs.append(spec)
                 if trainer:
-                    if watched and not self._are_finite(results, losses):
-                        trainer.clear()
-                        break
-                    trainer.apply(variables.global_step)
-                    variables.global_step += 1
-        if self._unseen:
-            self._look_back(results)
-        results.global_step = self.global_step
-        if fetch.values and specs and looked_at:
-            count = self._batches_per_tower
-            for i in range(0, len(specs), count):
-                results.values.append(self._values(specs[i : i + count]))
-                results.samples.append(_samples(batches[i : i + count]))
-        return results
+                    losses += spec.losses
+                    trainer.backward(spec.losses, last=number == whole)
+            if fetch.outputs:
+                results.outputs += map(_outputs, specs)
+            if trainer:
+                if watched and not self._are_finite(results, losses):
+                    trainer.clear()
+                    return
+                trainer.apply(variables.global_step)
+                variables.global_step += 1
 
     def _are_finite(self, results: StepResults, losses: list[torch.Tensor]) -> bool:
         """Looks at the losses of a step, before the update, which would spoil the variables."""
@@ -225,7 +234,7 @@ class TorchProgram(EagerProgram[Batch]):
         bad = [name for name, loss in zip(names, losses, strict=False) if not loss.isfinite()]
         return tuple(dict.fromkeys(bad))
 
-    def _values(self, specs: list[ModelSpec]) -> dict[str, float]:
+    def _values(self, specs: Sequence[ModelSpec]) -> dict[str, float]:
         """`log_info`, the mean over accumulated batches."""
         rows = [floats(one.log_info or {}, "log_info", self.request.mode) for one in specs]
         return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
@@ -292,6 +301,15 @@ class TorchProgram(EagerProgram[Batch]):
         )
 
 
+@dataclass
+class _Step:
+    """A step: its batches, what model_fn returned for each, and whether all of that is there."""
+
+    batches: Sequence[Batch] = ()
+    specs: Sequence[ModelSpec] = ()
+    looked_at: bool = False
+
+
 class _Evaluating:
     """No gradients, and modules in evaluation mode; each gets its own mode back afterwards."""
 
@@ -315,7 +333,7 @@ def _outputs(spec: ModelSpec) -> dict[str, Any]:
     return {name: to_numpy(value) for name, value in (spec.output_info or {}).items()}
 
 
-def _samples(batches: list[Batch]) -> int | None:
+def _samples(batches: Sequence[Batch]) -> int | None:
     counts = [samples_of(batch) for batch in batches]
     return None if None in counts else sum(counts)  # type: ignore[arg-type]
 
