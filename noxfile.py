@@ -76,6 +76,13 @@ def tests_storage(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_sdks(session: nox.Session) -> None:
+    """The storage tests once more, over boto3 and the OBS SDK alone."""
+    session.env["MOX_FILE_FASTPATH"] = "0"
+    tests_storage(session)
+
+
+@nox.session
 def tests_ceph(session: nox.Session) -> None:
     """The suite of drivers on the radosgw that Debian has: see tests/storage/servers/ceph.py."""
     session.install(

@@ -473,6 +473,29 @@ def test_a_sync_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
         assert sorted(store.store.objects) == ["b/k/a/d", "b/k/e", "b/k/empty/"]
 
 
+def test_a_sync_where_the_store_keeps_whole_seconds(tmp_path: Path) -> None:
+    """Files of the second of their copy are told apart by their content."""
+    local = tmp_path / "f"
+    second = 1_700_000_000 * 10**9
+    with serving(FlakyDriver()) as store:
+        there = locate("flaky://b/k")
+        for content, copied in ((b"one", 1), (b"one", 0), (b"two", 1), (b"two", 0)):
+            local.write_bytes(content)
+            os.utime(local, ns=(second, second + 7 * 10**8))
+            assert moving.sync(locate(str(tmp_path)), there) == (copied, 0)
+            kept = store.store.objects["b/k/f"]
+            store.store.objects["b/k/f"] = kept._replace(info=kept.info._replace(mtime_ns=second))
+
+
+def test_a_url_with_one_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UrlError, match=r"Write s3://bucket/k, or \./s3:/bucket/k"):
+        file.write("s3:/bucket/k", "x")
+    assert not list(tmp_path.iterdir())
+    file.write("./s3:/bucket/k", "x")
+    assert file.read("s3:/bucket/k") == "x"  # there is such a folder
+
+
 def test_background_sync_copies_the_last_state_at_exit(tmp_path: Path) -> None:
     code = f"""
 from mox_core import file

@@ -28,6 +28,7 @@ def vhost(store_settings, localhost_names):
     return store_settings._replace(server="localhost")
 
 
+@pytest.mark.data_plane
 def test_said_credentials_need_no_sdk(object_store):
     object_store.put("k", b"hello")
     script = f"""
@@ -124,6 +125,7 @@ def test_the_off_switch(vhost, monkeypatch):
 
 
 @pytest.mark.parametrize("path_style", [True, False])
+@pytest.mark.data_plane
 def test_the_sdk_answers_what_the_data_plane_does_not_understand(
     object_store, vhost, sink, path_style
 ):

@@ -28,6 +28,7 @@ def no_credentials(monkeypatch, tmp_path):
     return tmp_path / "credentials"
 
 
+@pytest.mark.data_plane
 def test_said_credentials_need_no_boto3(object_store):
     object_store.put("k", b"hello")
     script = f"""
@@ -72,6 +73,7 @@ def test_a_session_token_is_sent_and_signed(object_store, store_settings):
         ("s3.eu-west-3.amazonaws.com", True, "s3.eu-west-3.amazonaws.com"),
     ],
 )
+@pytest.mark.data_plane
 def test_where_the_bucket_goes(server, said, host, monkeypatch):
     asked = []
 
@@ -86,6 +88,7 @@ def test_where_the_bucket_goes(server, said, host, monkeypatch):
     assert asked == [(host, 443)]
 
 
+@pytest.mark.data_plane
 def test_a_bucket_with_dots_stays_in_the_path_under_tls(monkeypatch):
     asked = []
 
@@ -117,6 +120,7 @@ def test_the_off_switch(store_settings, monkeypatch):
     assert isinstance(make_driver("s3", store_settings), Boto3Driver)
 
 
+@pytest.mark.data_plane
 def test_content_can_be_covered_by_md5_instead(object_store, store_settings, monkeypatch):
     monkeypatch.setenv("MOX_FILE_SIGN_PAYLOAD", "0")
     driver = make_driver("s3", store_settings)
@@ -127,6 +131,7 @@ def test_content_can_be_covered_by_md5_instead(object_store, store_settings, mon
     driver.close()
 
 
+@pytest.mark.data_plane
 def test_boto3_answers_what_the_data_plane_does_not_understand(object_store, store_settings, sink):
     object_store.put("k", b"hello")
     object_store.fail("status", status=400, code="AuthorizationHeaderMalformed")

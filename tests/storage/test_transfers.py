@@ -72,6 +72,18 @@ def test_total_time_is_bounded() -> None:
     assert 1 < len(calls) < 20
 
 
+def test_waits_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many clients that failed together do not come back together."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    for attempt in (1, 3):
+        for _ in range(20):
+            Retry(wait=1.0).pause(TransientError("no"), attempt=attempt, began=time.monotonic())
+    assert len(set(waits)) > 30
+    assert all(0.5 <= wait <= 1.5 for wait in waits[:20])
+    assert all(2 <= wait <= 6 for wait in waits[20:])
+
+
 def test_silence_of_the_first_attempt_counts(store: FlakyDriver) -> None:
     def silent(_: str) -> None:
         time.sleep(0.06)

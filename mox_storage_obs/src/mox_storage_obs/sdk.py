@@ -28,9 +28,9 @@ from mox_core.storage.errors import (
     TransientError,
 )
 from mox_core.storage.http.bodies import base64, body_digest, body_stream
-from mox_core.storage.http.refusals import refusal
+from mox_core.storage.http.refusals import failure, refusal
 from mox_core.storage.http.request import Endpoint
-from mox_core.storage.http.sdk import SdkDriver
+from mox_core.storage.http.sdk import SdkDriver, os_error
 from mox_core.storage.http.signers import Credentials
 from mox_storage_obs.driver import CAPABILITIES, CAPABILITIES_V2
 
@@ -54,12 +54,12 @@ class ObsSdkDriver(SdkDriver):
     ) -> None:
         super().__init__(scheme, settings)
         self.capabilities = CAPABILITIES_V2 if endpoint.path_style else CAPABILITIES
-        word = "http" if endpoint.tls is None else "https"
+        self._origin = endpoint.origin
         self._obs = ObsClient(
             access_key_id=credentials.access_key,
             secret_access_key=credentials.secret_key,
             security_token=credentials.token,
-            server=f"{word}://{endpoint.host}:{endpoint.port}",
+            server=endpoint.origin,
             path_style=endpoint.path_style,
             timeout=endpoint.read_timeout,
             max_retry_count=0,
@@ -160,7 +160,7 @@ class ObsSdkDriver(SdkDriver):
         try:
             return stream.read(_CHUNK)  # type: ignore[no-any-return]
         except Exception as error:  # the SDK raises bare exceptions
-            raise TransientError(f"{self.url(path)}: {error}") from error
+            raise failure(self.url(path), self._origin, os_error(error)) from error
 
     def put_object(self, path: str, body: Body, *, if_match: str, if_absent: bool) -> ObjectInfo:
         """See `ObjectStoreDriver.put_object`."""
@@ -252,6 +252,8 @@ class ObsSdkDriver(SdkDriver):
 
     def append(self, path: str, body: Body, *, position: int) -> int:
         """See `Driver.append`."""
+        if not self.capabilities.append:
+            raise self._unsupported("append", path)
         content = AppendObjectContent(content=body_stream(body), position=position)
         headers = PutObjectHeader(contentLength=len(body))
         answer = self._call(
@@ -285,7 +287,7 @@ class ObsSdkDriver(SdkDriver):
         try:
             answer = function(*args, **kwargs)
         except Exception as error:  # the SDK raises bare exceptions for most failures
-            raise TransientError(f"{url}: {error or type(error).__name__}") from error
+            raise failure(url, self._origin, os_error(error)) from error
         if answer.status >= 300:
             after = dict(answer.header or ()).get("retry-after", "")
             resp = Resp(

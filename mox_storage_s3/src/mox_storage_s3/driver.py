@@ -12,7 +12,7 @@ from mox_core.storage.http.base import ObjectStoreDriver
 from mox_core.storage.http.client import Client
 from mox_core.storage.http.driver import Dialect, HttpDriver
 from mox_core.storage.http.request import Endpoint, make_endpoint
-from mox_core.storage.http.signers import Credentials, SigV4, with_credentials
+from mox_core.storage.http.signers import Credentials, SigV4
 
 __all__ = ["CAPABILITIES", "make_driver"]
 
@@ -42,11 +42,11 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
 
         return Boto3Driver(scheme, settings)
 
+    credentials, fixed = _credentials(settings)
     if os.environ.get("MOX_FILE_FASTPATH") == "0":
         return make_sdk()
     signed = os.environ.get("MOX_FILE_SIGN_PAYLOAD") != "0"
     endpoint, region = _endpoint(settings)
-    credentials, fixed = _credentials(settings)
     client = Client(endpoint, SigV4(credentials, region), user_agent="mox-storage-s3")
     dialect = Dialect(
         prefix="x-amz-",
@@ -57,7 +57,9 @@ def make_driver(scheme: str, settings: Settings) -> Driver:
     )
     recipe = None
     if fixed is not None:
-        found = endpoint.named(with_credentials(settings, fixed))._replace(region=region)
+        found = endpoint.named(settings)._replace(
+            ak=fixed.access_key, sk=fixed.secret_key, token=fixed.token, region=region
+        )
         recipe = Recipe(f"{__name__}:make_driver", scheme, found)
     return HttpDriver(
         scheme,

@@ -15,25 +15,27 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
     SSLError,
 )
+from urllib3.exceptions import HTTPError
 
 from mox_core.storage.auth import Settings
 from mox_core.storage.driver import Body, ObjectInfo, Sink
 from mox_core.storage.errors import (
     AccessDeniedError,
     MoxFileNotExistsException,
+    MoxFileReadException,
     MoxFileRespException,
     Resp,
-    TransientError,
 )
 from mox_core.storage.http.bodies import body_stream
-from mox_core.storage.http.refusals import refusal
+from mox_core.storage.http.refusals import failure, refusal
 from mox_core.storage.http.request import CONNECT_TIMEOUT, READ_TIMEOUT
-from mox_core.storage.http.sdk import SdkDriver
+from mox_core.storage.http.sdk import SdkDriver, os_error
 from mox_storage_s3.driver import CAPABILITIES, DEFAULT_REGION, is_path_style
 
 __all__ = ["Boto3Driver", "make_client"]
@@ -102,7 +104,8 @@ class Boto3Driver(SdkDriver):
             if not key:
                 self._s3.head_bucket(Bucket=bucket)
                 return ObjectInfo(path)
-            return self._info(path, self._s3.head_object(Bucket=bucket, Key=key))
+            answer = self._s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return self._info(path, answer)
 
     def list(
         self, prefix: str, *, recursive: bool, limit: int = 0
@@ -155,6 +158,8 @@ class Boto3Driver(SdkDriver):
         asked = {"Bucket": bucket, "Key": key}
         if start or length is not None:
             asked["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        else:
+            asked["ChecksumMode"] = "ENABLED"
         if etag:
             asked["IfMatch"] = f'"{etag}"'
         with self._errors(path):
@@ -299,8 +304,10 @@ class Boto3Driver(SdkDriver):
                 "  Name the server's CA file: set_auth(ssl_verify='/path/ca.pem'), or, if it speaks"
                 " plain HTTP: set_auth(is_secure=False)"
             ) from error
-        except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
-            raise TransientError(f"{url}: {error}") from error
+        except FlexibleChecksumError as error:
+            raise MoxFileReadException(f"{url} arrived damaged: {error}") from error
+        except (HTTPClientError, ConnectionError, IncompleteReadError, HTTPError) as error:
+            raise failure(url, self._s3.meta.endpoint_url, os_error(error)) from error
         except BotoCoreError as error:
             raise MoxFileRespException(f"{url}: {error}") from error
 

@@ -46,10 +46,11 @@ class Fault:
     Attributes:
         kind: `status`, `reset` (before the answer), `cut` (close after `at` bytes of the body),
             `flip` (one byte of a body sent), `flip_in` (one byte of a body received), `stall`
-            (stop after `at` bytes until the server closes), `skew` (another clock), `late` (do it,
-            then answer 500), `error_200` (an error inside a 200), `longer` (more than promised),
-            `replace` (another object after the answer), `early_403` (answer before the body is
-            read), `whole` (ignore Range), `garbage` (no HTTP), `raw` (send `body` as it is).
+            (stop after `at` bytes, or before the head for -1, until the server closes), `skew`
+            (another clock), `late` (do it, then answer 500), `error_200` (an error inside a 200),
+            `longer` (more than promised), `replace` (another object after the answer), `early_403`
+            (answer before the body is read), `whole` (ignore Range), `garbage` (no HTTP), `raw`
+            (send `body` as it is).
         method: Only requests with this method.
         match: Only targets (path and query) in which this pattern is found.
         times: How often; -1 for always.
@@ -361,6 +362,10 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.fault
         kind = fault.kind if fault else ""
         length = len(body)
+        if fault and kind == "stall" and fault.at < 0:
+            self.store.closing.wait(60)
+            self.close_connection = True
+            return
         if kind == "flip" and body:
             middle = length // 2
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
@@ -567,6 +572,8 @@ class Handler(BaseHTTPRequestHandler):
             del self.store.uploads[self.query["uploadId"]]
         else:
             self.objects.pop(self.key, None)
+            self.store.deleted = True
+            self.store.changed.notify_all()
         self.answer(204)
 
     def delete_objects(self, body: bytes) -> None:

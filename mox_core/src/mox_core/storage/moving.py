@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from mox_core._lazy import lazy_logger
 from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
-from mox_core.storage.copying import Copier, Job, Progress
+from mox_core.storage.copying import Copier, Job, Progress, scratch
 from mox_core.storage.driver import ObjectInfo
 from mox_core.storage.errors import AccessDeniedError, CopyError
 from mox_core.storage.helper import MANY, Helpers
@@ -23,6 +24,8 @@ from mox_core.storage.urls import Location, join
 __all__ = ["copy_any", "copy_directory", "copy_file", "rename", "sync"]
 
 LOG = lazy_logger("mox.file")
+
+SECOND = 1_000_000_000
 
 FILE_THREADS = 8
 """Parts of one file that are under way together, unless MOX_FILE_LARGE_FILE_TASK_NUM says so."""
@@ -209,6 +212,9 @@ def sync(
 ) -> tuple[int, int]:
     """Copies the files that are missing, of another size, or older at the target.
 
+    A store may keep whole seconds and so say a time before that of the file it was given. Files of
+    one second are told apart by their content, where the store vouches for an MD5.
+
     Args:
         source: a directory.
         target: a directory, made when missing.
@@ -232,9 +238,12 @@ def sync(
         if rel.endswith("/"):
             return rel not in there and rel not in folders
         old = there.get(rel)
-        if old is None:
+        if old is None or old.size != info.size:
             return True
-        return old.size != info.size or old.mtime_ns < info.mtime_ns
+        if old.mtime_ns >= info.mtime_ns:
+            return False
+        same_second = old.mtime_ns == info.mtime_ns // SECOND * SECOND
+        return not (same_second and source.is_local and _is_md5_of(info.path, old.etag))
 
     copied = copy_directory(source, target, threads=threads, select=select, progress=progress)
     gone = []
@@ -243,6 +252,20 @@ def sync(
         gone = [folder + rel for rel in there if rel and rel not in kept and rel not in parents]
         tree.delete(target.driver, gone)
     return copied, len(gone)
+
+
+def _is_md5_of(file: str, etag: str) -> bool:
+    """Whether an ETag is the MD5 of a local file."""
+    if len(etag) != 32:
+        return False
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with open(file, "rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    except OSError:  # the copy will say what is wrong
+        return False
+    return digest.hexdigest() == etag
 
 
 def _parents(paths: Iterable[str]) -> set[str]:
@@ -281,19 +304,25 @@ def rename(source: Location, target: Location) -> None:
     _check_directory_target(target)
     if _moved(source.driver, source, target, source.directory, target.directory):
         return
-    copied: list[str] = []
-
-    def note(_: str, info: ObjectInfo) -> bool:
-        copied.append(info.path)
-        return True
-
-    copy_directory(source, target, select=note)
     if source.is_local:
         import shutil
 
+        copy_directory(source, target)
         shutil.rmtree(source.path)
-    else:  # not what came meanwhile
-        tree.delete(source.driver, copied)
+        return
+    import json
+    import tempfile
+
+    # What was copied goes, and not what came meanwhile; there may be millions of names.
+    with tempfile.SpooledTemporaryFile(8 << 20, "w+", dir=scratch()) as copied:
+
+        def note(_: str, info: ObjectInfo) -> bool:
+            copied.write(f"{json.dumps(info.path)}\n")
+            return True
+
+        copy_directory(source, target, select=note)
+        copied.seek(0)
+        tree.delete(source.driver, map(json.loads, copied))
 
 
 def _moved(driver: object, source: Location, target: Location, old: str, new: str) -> bool:

@@ -14,6 +14,7 @@ __all__ = ["Location", "UrlError", "is_remote", "join", "locate", "relative", "s
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SLASHES = re.compile("//+")
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+:)/+(.*)", re.DOTALL)
 
 
 class UrlError(MoxError, ValueError):
@@ -67,7 +68,7 @@ def split(url: str | os.PathLike[str]) -> tuple[str, str]:
     """Splits a URL into its scheme ('' for a local path) and the rest.
 
     Raises:
-        UrlError: it is not a text, is empty, or holds a NUL.
+        UrlError: it is not a text, is empty, holds a NUL, or was meant to be a URL.
     """
     text = os.fspath(url)
     if not isinstance(text, str):
@@ -76,6 +77,12 @@ def split(url: str | os.PathLike[str]) -> tuple[str, str]:
         raise UrlError(f"{text!r} names no file: give a path or a URL such as s3://bucket/key")
     match = _SCHEME.match(text)
     if match is None:
+        short = _ONE_SLASH.fullmatch(text)
+        if short is not None and not os.path.exists(short[1]):
+            raise UrlError(
+                f"{text} has one slash too few for a URL\n"
+                f"  Write {short[1]}//{short[2]}, or ./{text} for a file below a folder {short[1]}"
+            )
         return "", text
     return match[1].lower(), text[match.end() :]
 

@@ -170,8 +170,8 @@ class Answer:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._connection is not None:
             self._client.pool.give_back(self._place.address, self._connection)
-        else:
-            self.close()
+            self._connection = None
+        self.close()
 
     def close(self) -> None:
         """Do without the answer, or without the rest of it."""

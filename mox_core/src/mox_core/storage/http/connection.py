@@ -187,8 +187,12 @@ class Connection:
                 raise ProtocolError(f"not an HTTP response: {line[:60]!r}")
             fields = _FIELD.findall(text)
             headers = {name.lower(): value.rstrip() for name, value in fields}
-            if len(fields) != text.count("\r\n") or len(headers) != len(fields):
-                _check_fields(text)
+            if len(fields) != text.count("\r\n"):
+                raise ProtocolError(f"malformed response header: {text[len(line) :][:200]!r}")
+            if len(headers) != len(fields):  # some come twice
+                lengths = {v.rstrip() for name, v in fields if name.lower() == "content-length"}
+                if len(lengths) > 1:
+                    raise ProtocolError("two different Content-Length headers")
             status = int(first[2])
             if status >= 200:
                 self._frame(method, status, headers, minor=first[1])
@@ -329,16 +333,3 @@ class Connection:
         if not count:
             raise ShortBodyError(f"the connection closed {when}")
         self._end += count
-
-
-def _check_fields(text: str) -> None:
-    """Finds out what is wrong with header fields, which may be nothing: some come twice."""
-    lengths = set()
-    for line in text.split("\r\n")[1:]:
-        field = _FIELD.fullmatch(f"\r\n{line}")
-        if field is None:
-            raise ProtocolError(f"malformed response header: {line[:60]!r}")
-        if field[1].lower() == "content-length":
-            lengths.add(field[2].rstrip())
-    if len(lengths) > 1:
-        raise ProtocolError("two different Content-Length headers")

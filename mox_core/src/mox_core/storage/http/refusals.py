@@ -44,11 +44,11 @@ _FINAL_CODES = frozenset(
     }
 )
 _ADVICE = {
-    "InvalidAccessKeyId": "check `ak` of set_auth, or ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "check `sk` of set_auth, or SECRET_ACCESS_KEY",
-    "RequestTimeTooSkewed": "check the clock of this machine",
-    "ExpiredToken": "the temporary credentials have expired: get new ones",
-    "NoSuchBucket": "there is no such bucket: check its name, the server and the region",
+    "InvalidAccessKeyId": "Check `ak` of set_auth, or ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "Check `sk` of set_auth, or SECRET_ACCESS_KEY",
+    "RequestTimeTooSkewed": "Check the clock of this machine",
+    "ExpiredToken": "The temporary credentials have expired: get new ones",
+    "NoSuchBucket": "Check the bucket's name, the server and the region",
 }
 
 
@@ -75,7 +75,7 @@ def refusal(url: str, resp: Resp, *, retry_after: str = "") -> Exception:
     said = f"{status} {code}".strip()
     if resp.errorMessage:
         said += f": {resp.errorMessage}"
-    advice = f" ({_ADVICE[code]})" if code in _ADVICE else ""
+    advice = f"\n  {_ADVICE[code]}" if code in _ADVICE else ""
     if code == "ObjectNotAppendable":
         return UnsupportedError(f"{url} cannot be appended to ({said})", resp=resp)
     if status == 412 or code in ("PreconditionFailed", "PositionNotEqualToLength"):
@@ -85,7 +85,8 @@ def refusal(url: str, resp: Resp, *, retry_after: str = "") -> Exception:
         error.retry_after = float(retry_after) if retry_after.isdecimal() else 0.0
         return error
     if status == 404:
-        return MoxFileNotExistsException(f"{url} does not exist ({said}){advice}", resp=resp)
+        what = f"the bucket of {url}" if code == "NoSuchBucket" else url
+        return MoxFileNotExistsException(f"{what} does not exist ({said}){advice}", resp=resp)
     if status in (401, 403):
         return AccessDeniedError(f"access to {url} was denied ({said}){advice}", resp=resp)
     return MoxFileRespException(

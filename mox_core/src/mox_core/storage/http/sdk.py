@@ -9,7 +9,17 @@ from mox_core.storage.errors import AccessDeniedError
 
 from .base import ObjectStoreDriver
 
-__all__ = ["SdkDriver"]
+__all__ = ["SdkDriver", "os_error"]
+
+
+def os_error(error: BaseException) -> OSError:
+    """What the socket said, behind the exceptions that an SDK makes of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return OSError(str(error) or type(error).__name__)
 
 
 class SdkDriver(ObjectStoreDriver):

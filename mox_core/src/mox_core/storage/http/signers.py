@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from mox_core.storage.auth import Settings
-
 from .request import Request, quote_key
 from .times import http_date
 
@@ -24,7 +22,6 @@ __all__ = [
     "HmacSha1",
     "SigV4",
     "Signer",
-    "with_credentials",
 ]
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -48,11 +45,6 @@ class Credentials(NamedTuple):
 
     def __repr__(self) -> str:
         return "Credentials(...)"
-
-
-def with_credentials(settings: Settings, found: Credentials) -> Settings:
-    """The settings that name these credentials."""
-    return settings._replace(ak=found.access_key, sk=found.secret_key, token=found.token)
 
 
 class Signer(Protocol):
