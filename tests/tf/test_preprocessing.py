@@ -147,6 +147,84 @@ def test_resizing_in_numpy_is_that_of_tensorflow_1(method, size, photo):
     np.testing.assert_allclose(resize(photo, *size, method), wanted, atol=1e-2)
 
 
+# What TF-slim publishes for training, in TensorFlow's own operations and slim's constants.
+def slim_vgg_training(image):
+    side = tf.random_uniform([], 64, 128 + 1, tf.int32)
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = tf.cast(side, tf.float32) / tf.reduce_min(shape)
+    size = tf.cast(tf.rint(shape * scale), tf.int32)
+    image = tf.image.resize_bilinear(image[None], size)[0]
+    image = tf.image.random_flip_left_right(tf.random_crop(image, [56, 56, 3]))
+    return image - [123.68, 116.78, 103.94]
+
+
+def slim_inception_training(image):
+    image = tf.image.convert_image_dtype(image, tf.float32)
+    begin, size, _ = tf.image.sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        min_object_covered=0.1,
+        aspect_ratio_range=(0.75, 1.33),
+        area_range=(0.05, 1.0),
+        max_attempts=100,
+        use_image_if_no_bounding_boxes=True,
+    )
+    image = tf.image.resize_bilinear(tf.slice(image, begin, size)[None], [56, 56])[0]
+    image = tf.image.random_flip_left_right(image)
+    image = tf.image.random_brightness(image, 32.0 / 255.0)
+    image = tf.image.random_saturation(image, 0.5, 1.5)
+    return (tf.clip_by_value(image, 0.0, 1.0) - 0.5) * 2
+
+
+def slim_cifarnet_training(image):
+    image = tf.pad(tf.cast(image, tf.float32), [[4, 4], [4, 4], [0, 0]])
+    image = tf.image.random_flip_left_right(tf.random_crop(image, [56, 56, 3]))
+    image = tf.image.random_contrast(tf.image.random_brightness(image, 63), 0.2, 1.8)
+    return tf.image.per_image_standardization(image)
+
+
+@pytest.mark.parametrize(
+    ("name", "slim", "options"),
+    [
+        ("vgg", slim_vgg_training, {"resize_side_min": 64, "resize_side_max": 128}),
+        ("inception", slim_inception_training, {}),
+        ("cifarnet", slim_cifarnet_training, {}),
+    ],
+)
+def test_training_has_the_distribution_of_tf_slim(name, slim, options):
+    """What becomes of pixels, and the channels' means and deviations, in a sample of each."""
+    count = 2000
+    rows, columns = np.mgrid[0:80, 0:120]
+    # One channel tells places and flips, the next rows, and the brightest one brightness alone.
+    image = np.stack([columns, rows, np.full_like(rows, 180)], 2).astype(np.uint8)
+
+    def seen(images):
+        picked = [images[:, row, column] for row, column in ((0, 0), (28, 28), (55, 30))]
+        return np.concatenate([*picked, images.mean((1, 2)), images.std((1, 2))], 1)
+
+    in_tensors = mox.get_data_augmentation_fn(name, "TRAIN", 56, 56, seed=3, **options)
+    in_numpy = mox_core.get_data_augmentation_fn(name, "TRAIN", 56, 56, seed=3, **options)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(1)
+        images = [
+            tf.map_fn(lambda _, how=how: how(tf.constant(image)), tf.range(count), tf.float32)
+            for how in (slim, in_tensors)
+        ]
+        published, tensors = session.run(images)
+    wanted = seen(published)
+    for ours in (seen(tensors), seen(np.stack([in_numpy(image) for _ in range(count)]))):
+        for mine, other in zip(ours.T, wanted.T, strict=True):
+            # Kolmogorov and Smirnov: 2.4 sqrt(2 / n) is passed twice in 100,000 such tests.
+            assert farthest(mine, other) < 2.4 * (2 / count) ** 0.5
+
+
+def farthest(one, other):
+    """How far apart the distributions of two samples of one size are, at most."""
+    grid = np.concatenate([one, other])
+    shares = [np.searchsorted(np.sort(some), grid, "right") / len(one) for some in (one, other)]
+    return np.abs(shares[0] - shares[1]).max()
+
+
 def test_numpy_draws_boxes_like_tensorflow():
     """Two samples of each: their distributions differ no more than samples of one would."""
     count, shape = 3000, (200, 320, 3)
@@ -175,10 +253,8 @@ def test_numpy_draws_boxes_like_tensorflow():
 
         theirs = session.run(tf.map_fn(draw, tf.range(count)))
     for mine, other in zip(np.array(ours).T, np.asarray(theirs).T, strict=True):
-        grid = np.unique(np.concatenate([mine, other]))
-        shares = [np.searchsorted(np.sort(one), grid, "right") / count for one in (mine, other)]
-        # Kolmogorov and Smirnov: 1.95 sqrt(2 / n) is passed once in a thousand such tests.
-        assert np.abs(shares[0] - shares[1]).max() < 1.95 * (2 / count) ** 0.5
+        # 1.95 sqrt(2 / n) is passed once in a thousand such tests.
+        assert farthest(mine, other) < 1.95 * (2 / count) ** 0.5
 
 
 def test_a_seed_decides_and_without_one_every_image_differs(photo):
