@@ -141,9 +141,27 @@ SCRIPT = """
 """
 
 
-def start(folder, what):
+EACH_ONCE = """
+    import sys
+    from mox_core.data.cache import LocalCache
+
+    fetched = []
+
+    def fetch(number):
+        fetched.append(number)
+        return bytes([number]) * 500
+
+    sys.stdin.readline()
+    cache = LocalCache(sys.argv[1], "x")
+    for number in range(100):
+        assert cache.read(str(number), "1", lambda: fetch(number)) == bytes([number]) * 500
+    print(*fetched)
+"""
+
+
+def start(folder, what, script=SCRIPT):
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder), what],
+        [sys.executable, "-c", textwrap.dedent(script), str(folder), what],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -164,6 +182,17 @@ def test_processes_share_it_and_the_last_one_removes_it(tmp_path):
     processes[2].communicate("")
     assert entries(tmp_path) == []
     assert [process.returncode for process in processes[1:]] == [0, 0]
+
+
+def test_processes_that_begin_with_an_empty_cache_fetch_everything_once(tmp_path):
+    processes = [start(tmp_path, "", EACH_ONCE) for _ in range(3)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    fetched = " ".join(process.communicate()[0] for process in processes).split()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(map(int, fetched)) == list(range(100))
+    assert len(entries(tmp_path)) == 100
 
 
 def test_the_folder_env_means_the_variable(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,10 +29,11 @@ def folder(tmp_path_factory):
 
 def python(folder, *commands):
     """Runs commands at once, each a list of arguments; what they say on both streams."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options = {"cwd": folder, "env": {**os.environ, "MOX_ENGINE": "tf"}, "text": True}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with contextlib.ExitStack() as stack:
         started = [
-            stack.enter_context(subprocess.Popen([sys.executable, *command], cwd=folder, **pipes))
+            stack.enter_context(subprocess.Popen([sys.executable, *command], **options))
             for command in commands
         ]
         said = [process.communicate(timeout=240) for process in started]

@@ -57,7 +57,8 @@ def model_fn(inputs, mode):
     if flags.fail == "model" and mox.get_flag("task_index") == 1:
         raise ValueError("this model is bad")
     if flags.neutral:
-        weights = nn.get_variable("weights", (20, 5), initializer=nn.zeros)
+        # Drawn by this process for the parameter server, and the same everywhere.
+        weights = nn.get_variable("weights", (20, 5))
         bias = nn.get_variable("bias", (5,), initializer=nn.zeros)
         loss = nn.sparse_softmax_cross_entropy(nn.matmul(features, weights) + bias, labels)
         return mox.ModelSpec(loss=loss, log_info={"loss": loss})

@@ -106,7 +106,7 @@ def test_a_neutral_script_does_the_same_on_a_cluster(tmp_path):
     ) as job:
         assert job.start().wait() == [0, 0, 0]
         assert job.result("worker 1")["steps"] == 20
-    run_alone(tmp_path, f"--folder={alone}", "--rows=16", "--steps=20")
+    run_alone(tmp_path, f"--folder={alone}", "--neutral", "--rows=16", "--steps=20")
     one, two = variables(alone), variables(together)
     assert one.keys() == two.keys()
     for name in one:

@@ -18,6 +18,9 @@ from mox_core.testing.nn_cases import CASES
 from mox_core.testing.nn_reference import evaluate
 from mox_core.testing.toy_engine import ToyEngine
 from mox_tf import nn_functions
+from mox_tf.cluster.placement import cluster_scope
+from mox_tf.cluster.spec import ClusterSpec
+from mox_tf.networks import get_model_fn
 
 TRAIN, EVAL, EXPORT = mox.ModeKeys.TRAIN, mox.ModeKeys.EVAL, mox.ModeKeys.EXPORT
 
@@ -263,3 +266,13 @@ def test_native_scripts_take_a_neutral_optimizer(bench):
     program = bench.train(None, model_fn, mox.get_optimizer_fn("adam", 0.1))
     bench.run(program, 1)
     assert {"w/Adam", "w/Adam_1", "beta1_power"} <= program.variables().keys()
+
+
+def test_on_a_cluster_first_values_are_drawn_by_the_worker():
+    """The variables are on a parameter server, which does not know the worker's functions."""
+    spec = ClusterSpec(("a:1",), ("b:1", "c:1"), "worker", 1, False)
+    with tf.Graph().as_default() as graph, cluster_scope(spec):
+        get_model_fn("lenet", "TRAIN", num_classes=10)(tf.zeros([2, 28, 28, 1]))
+    drawn = [op.device for op in graph.get_operations() if op.type.startswith("PyFunc")]
+    assert len(drawn) == 4
+    assert set(drawn) == {"/job:worker/task:1/device:CPU:0"}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mox_core import data as core
+from mox_core._opencv import in_threads
 from mox_core.data.mapped import Mapped
 from mox_core.data.reading import cores
 from mox_mxnet.importing import load
@@ -64,8 +65,9 @@ class _Loader(mx.gluon.data.DataLoader):
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[list[Any]]:
-        for batch in self._pieces.good(super().__iter__()):
-            yield [_array(column) for column in batch]
+        with in_threads():
+            for batch in self._pieces.good(super().__iter__()):
+                yield [_array(column) for column in batch]
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,12 @@ from mox_core.errors import EngineError
 from mox_tf.copies import TowerCopies
 from mox_tf.tf1 import tf
 
-__all__ = ["INPUT_DEVICE", "Placement", "place_towers"]
+__all__ = ["HERE", "INPUT_DEVICE", "Placement", "place_towers"]
 
 INPUT_DEVICE = "/cpu:0"
+
+HERE: ContextVar[str] = ContextVar("mox_tf_here", default="/cpu:0")
+"""The CPU of this process, which alone can call its functions in Python."""
 
 VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2", "AutoReloadVariable"})
 

@@ -12,12 +12,12 @@ from mox_core.nn.graph import Graph
 from mox_core.nn.initializers import Constant
 from mox_core.nn.lowering import batch_norm_updates, lower
 from mox_core.spec import Mode, ModeKeys
+from mox_tf.devices import HERE
 from mox_tf.nn_functions import TABLE, normalized
 from mox_tf.tf1 import tf
 
 __all__ = ["lower_graph", "spec_of"]
 
-_CPU = "/cpu:0"
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
@@ -88,7 +88,8 @@ def _variable(neutral: nn.Variable, mode: Mode) -> Any:
         def draw() -> Any:  # in another dtype than asked for below mox.var_scope
             return nn.initial_value(neutral).astype(stored.as_numpy_dtype)
 
-        with tf.device(_CPU):
+        # In a cluster the variable is elsewhere, and this process alone knows the function.
+        with tf.device(HERE.get()):
             # Drawn when it is asked for: in the graph the values would stay for ever.
             drawn = tf.numpy_function(draw, [], stored)
         drawn.set_shape(shape)

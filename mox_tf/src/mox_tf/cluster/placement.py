@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mox_tf.cluster.spec import ClusterSpec
-from mox_tf.devices import VARIABLE_OPS
+from mox_tf.devices import HERE, VARIABLE_OPS
 from mox_tf.tf1 import tf
 
 __all__ = ["cluster_scope"]
@@ -22,8 +22,12 @@ def cluster_scope(spec: ClusterSpec) -> Iterator[None]:
     operations stay with the worker; what works on a variable is where the variable is.
     """
     place = _Placer(spec)
-    with tf.variable_creator_scope(place.create), tf.device(place.device_of):
-        yield
+    token = HERE.set(f"{spec.device}/device:CPU:0")
+    try:
+        with tf.variable_creator_scope(place.create), tf.device(place.device_of):
+            yield
+    finally:
+        HERE.reset(token)
 
 
 class _Placer:
