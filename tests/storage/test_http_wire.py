@@ -243,6 +243,7 @@ class TestAnswers:
             b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
             b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\na body that ends with the connection",
             b"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
@@ -254,6 +255,13 @@ class TestAnswers:
     def test_what_is_not_http_is_refused(self, server, client, text):
         server.script(text)
         assert isinstance(reason(client), ProtocolError)
+
+    @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+    def test_a_refusal_without_a_length_is_one_all_the_same(self, server, client, version):
+        server.script(b"HTTP/%s 503 Busy\r\n\r\nsorry" % version, answer(b"x"))
+        assert client.exchange(GET).status == 503
+        assert client.exchange(GET).body == b"x"
+        assert server.accepted == 2
 
     @pytest.mark.parametrize(
         "text",

@@ -102,7 +102,7 @@ def _split_page(text: str, base: str) -> Listing | None:
         not page.rstrip().endswith("</ListBucketResult>")
         or "<EncodingType>url</EncodingType>" not in page
         or any(odd in page for odd in ("Contents>", "&", "<!"))
-        or any(rest.find("Contents>") != len(rest) - len("Contents>") for rest in kinds)
+        or any(rest.count("Contents>") > 1 or not rest.endswith("</Contents>") for rest in kinds)
         or "<CommonPrefixes>" in "".join([page, *kinds])
         or "&" in names
         or "<" in "".join(etags)
