@@ -222,7 +222,7 @@ class Connection:
         length = headers.get("content-length", "")
         if method == "HEAD" or status in (204, 304):
             self._left = 0
-        elif coding == "chunked":
+        elif coding == "chunked" and not length:  # both are an error (RFC 9112, section 6.3)
             self._left = -1
         elif coding or not _DIGITS.fullmatch(length):
             # What ends with the connection is not worth its own way of reading.
