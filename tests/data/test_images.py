@@ -29,7 +29,7 @@ def decoder(request, monkeypatch):
     if request.param == "opencv":
         pytest.importorskip("cv2")
     else:
-        monkeypatch.setattr(images, "_opencv", lambda: None)
+        monkeypatch.setattr(images, "opencv", lambda: None)
     return request.param
 
 

@@ -46,9 +46,9 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
     import numpy as np
 
     image: Any = None
-    decoder = _opencv()
-    if data and decoder is not None:
-        cv2, flags = decoder
+    cv2 = opencv()
+    if data and cv2 is not None:
+        flags = _flags()
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags[channels])
         except cv2.error:
@@ -59,26 +59,23 @@ def decode_image(data: bytes, channels: int = 3) -> Image:
             if data.startswith(_JPEG) and not _is_whole_jpeg(data):
                 raise DataError("is a JPEG file that is cut off")
     if image is None:
-        image = _decode_with_pillow(data, channels, required=decoder is None)
+        image = _decode_with_pillow(data, channels, required=cv2 is None)
     return image if image.ndim == 3 else image[:, :, None]  # type: ignore[no-any-return]
 
 
 def has_opencv() -> bool:
     """Whether OpenCV is installed, which decodes and resizes fastest."""
-    return _opencv() is not None
+    return opencv() is not None
 
 
 @cache
-def _opencv() -> tuple[Any, dict[Any, Any]] | None:
-    """OpenCV and its flags, by channels; None where it is not installed."""
+def _flags() -> dict[Any, Any]:
+    """OpenCV's flags, by channels."""
     cv2 = opencv()
-    if cv2 is None:
-        return None
     as_stored = cv2.IMREAD_IGNORE_ORIENTATION
     rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since 4.10
     colour = cv2.IMREAD_COLOR if rgb is None else rgb
-    flags = {3: colour | as_stored, 1: cv2.IMREAD_GRAYSCALE | as_stored, "rgb": rgb is not None}
-    return cv2, flags
+    return {3: colour | as_stored, 1: cv2.IMREAD_GRAYSCALE | as_stored, "rgb": rgb is not None}
 
 
 def _is_whole_jpeg(data: bytes) -> bool:
@@ -144,9 +141,8 @@ def resize_nearest(image: Image, size: tuple[int, int]) -> Image:
     rows, columns = image.shape[:2]
     if (rows, columns) == size:
         return image
-    resizer = _opencv()
-    if resizer and _same_in_opencv(rows, height) and _same_in_opencv(columns, width):
-        cv2, _ = resizer
+    cv2 = opencv()
+    if cv2 is not None and _same_in_opencv(rows, height) and _same_in_opencv(columns, width):
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         return resized.reshape(height, width, image.shape[2])  # type: ignore[no-any-return]
     down = image.take(_nearest(rows, height), axis=0)
