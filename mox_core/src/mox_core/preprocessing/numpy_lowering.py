@@ -79,22 +79,6 @@ def _aspect_size(image: Image, side: int) -> tuple[np.float32, int, int]:
     )
 
 
-@_do.register
-def _(step: steps.ScaledRandomCrop, image: Image, numbers: Numbers, rng: Any) -> Image:
-    side = step.smallest + _int_below(numbers[0], step.largest - step.smallest + 1)
-    scale, height, width = _aspect_size(image, side)
-    window = []
-    for number, size, whole, old in (
-        (numbers[1], step.height, height, image.shape[0]),
-        (numbers[2], step.width, width, image.shape[1]),
-    ):
-        begin = np.float32(_int_below(number, whole - size + 1))
-        length = min(max(int(np.rint(np.float32(size) / scale)), 1), old)
-        window.append(slice(min(int(np.rint(begin / scale)), old - length), None))
-        window[-1] = slice(window[-1].start, window[-1].start + length)
-    return resize(image[window[0], window[1]], step.height, step.width)
-
-
 _TINY = np.float32(1e-30)
 """Instead of a spread of zero, which nothing is multiplied by then."""
 
@@ -118,6 +102,22 @@ def _per_channel(operation: Any, image: Image, numbers: Image) -> Image:
         numbers = np.tile(numbers, image.shape[1])
     result: Image = operation(rows, numbers).reshape(image.shape)
     return result
+
+
+@_do.register
+def _(step: steps.ScaledRandomCrop, image: Image, numbers: Numbers, rng: Any) -> Image:
+    side = step.smallest + _int_below(numbers[0], step.largest - step.smallest + 1)
+    scale, height, width = _aspect_size(image, side)
+    window = []
+    for number, size, whole, old in (
+        (numbers[1], step.height, height, image.shape[0]),
+        (numbers[2], step.width, width, image.shape[1]),
+    ):
+        begin = np.float32(_int_below(number, whole - size + 1))
+        length = min(max(int(np.rint(np.float32(size) / scale)), 1), old)
+        window.append(slice(min(int(np.rint(begin / scale)), old - length), None))
+        window[-1] = slice(window[-1].start, window[-1].start + length)
+    return resize(image[window[0], window[1]], step.height, step.width)
 
 
 @_do.register
