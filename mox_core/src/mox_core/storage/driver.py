@@ -90,6 +90,21 @@ class FileSlice:
     def __len__(self) -> int:
         return self.size
 
+    def digest(self, algorithm: str) -> bytes:
+        """Digest of the content, which is read in small pieces, so that memory stays small."""
+        import hashlib
+
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        buffer = memoryview(bytearray(min(self.size, 1 << 20)))
+        done = 0
+        while done < self.size:
+            count = os.preadv(self.fd, [buffer[: self.size - done]], self.offset + done)
+            if not count:
+                break  # it shrank; whoever sends it finds out, and says so
+            digest.update(buffer[:count])
+            done += count
+        return digest.digest()
+
     def read_all(self) -> bytes:
         """The bytes; fewer than `size` when the file shrank."""
         data = os.pread(self.fd, self.size, self.offset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import signal
 import threading
@@ -14,7 +13,7 @@ from mox_core._lazy import lazy_logger
 from mox_core.storage import transfer, tree
 from mox_core.storage.auth import AuthError
 from mox_core.storage.copying import Copier, Job, Progress, scratch
-from mox_core.storage.driver import ObjectInfo
+from mox_core.storage.driver import FileSlice, ObjectInfo
 from mox_core.storage.errors import AccessDeniedError, CopyError
 from mox_core.storage.helper import MANY, Helpers
 from mox_core.storage.plan import check_disjoint, jobs_for, listed_jobs
@@ -258,14 +257,12 @@ def _is_md5_of(file: str, etag: str) -> bool:
     """Whether an ETag is the MD5 of a local file."""
     if len(etag) != 32:
         return False
-    digest = hashlib.md5(usedforsecurity=False)
     try:
         with open(file, "rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
+            fd = stream.fileno()
+            return FileSlice(fd, 0, os.fstat(fd).st_size).digest("md5").hex() == etag
     except OSError:  # the copy will say what is wrong
         return False
-    return digest.hexdigest() == etag
 
 
 def _parents(paths: Iterable[str]) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import io
-import os
 
 from mox_core.storage.driver import Body, FileSlice
 
@@ -18,19 +17,10 @@ def base64(data: bytes) -> str:
 
 
 def body_digest(algorithm: str, body: Body) -> bytes:
-    """Digest of a body; a file is read in small pieces, so that memory stays small."""
-    if not isinstance(body, FileSlice):
-        return hashlib.new(algorithm, body).digest()
-    digest = hashlib.new(algorithm)
-    buffer = memoryview(bytearray(min(body.size, 1 << 20)))
-    done = 0
-    while done < body.size:
-        count = os.preadv(body.fd, [buffer[: body.size - done]], body.offset + done)
-        if not count:
-            break  # sending will find out, and say so
-        digest.update(buffer[:count])
-        done += count
-    return digest.digest()
+    """Digest of a body."""
+    if isinstance(body, FileSlice):
+        return body.digest(algorithm)
+    return hashlib.new(algorithm, body, usedforsecurity=False).digest()
 
 
 def body_stream(body: Body) -> io.BufferedIOBase:
