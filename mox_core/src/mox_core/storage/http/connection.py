@@ -181,14 +181,14 @@ class Connection:
                 text = self._head_text()
             except (ShortBodyError, ConnectionResetError) as error:
                 raise self._send_error or error from None
-            line, end, _ = text.partition("\r\n")
+            line = text.partition("\r\n")[0]
             first = _STATUS.fullmatch(line)
             if first is None:
                 raise ProtocolError(f"not an HTTP response: {line[:60]!r}")
             fields = _FIELD.findall(text)
             headers = {name.lower(): value.rstrip() for name, value in fields}
             if len(fields) != text.count("\r\n"):
-                raise ProtocolError(f"malformed response header: {text[len(line) :][:200]!r}")
+                raise ProtocolError(f"malformed response header: {text.removeprefix(line)[:200]!r}")
             if len(headers) != len(fields):  # some come twice
                 lengths = {v.rstrip() for name, v in fields if name.lower() == "content-length"}
                 if len(lengths) > 1:

@@ -106,6 +106,7 @@ class Exchange:
         resp = Resp(answer.status, code, message, request_id)
         if is_unexpected(resp):
             return UnexpectedAnswerError(f"{self._url(path)}: {answer.status} {code}", resp=resp)
+        error = refusal(self._url(path), resp, retry_after=headers.get("retry-after", ""))
         if code == "RequestTimeTooSkewed" and self.client.correct_clock(headers):
-            return TransientError(f"{self._url(path)}: this machine's clock is wrong", resp=resp)
-        return refusal(self._url(path), resp, retry_after=headers.get("retry-after", ""))
+            return TransientError(str(error), resp=resp)
+        return error
